@@ -205,11 +205,12 @@ fn unknown_value(name: &str, known: &[&str]) -> String {
 
 /// The one of `known` that `name` is likely a misspelling of.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let close = (name.len() / 3).max(1);
     known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= close)
+        .min()
         .map(|(_, candidate)| candidate)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// A duration with its unit: `"1h30m"`, `"30s"`, `"250ms"`, `"0s"`. Units: ns, us, ms, s, m, h, d.
@@ -121,11 +121,24 @@ impl fmt::Display for ByteSize {
 }
 
 macro_rules! serde_as_text {
-    ($type:ty) => {
+    ($type:ty, $expecting:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(D::Error::custom)
+                struct TextVisitor;
+
+                impl Visitor<'_> for TextVisitor {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(TextVisitor)
             }
         }
 
@@ -137,8 +150,8 @@ macro_rules! serde_as_text {
     };
 }
 
-serde_as_text!(HumanDuration);
-serde_as_text!(ByteSize);
+serde_as_text!(HumanDuration, "a duration with its unit, as in \"30s\" or \"250ms\"");
+serde_as_text!(ByteSize, "a size with its unit, as in \"256MiB\" or \"512KB\"");
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,16 @@
+//! A slot: a numbered place for one worker, with its supervisor.
+//!
+//! [`state`] decides, [`supervisor`] acts. The supervisor is the only one who holds the worker.
+
+pub(crate) mod backoff;
+pub(crate) mod exit;
+pub(crate) mod recycle;
+#[cfg(test)]
+mod simulation;
+pub(crate) mod state;
+pub(crate) mod status;
+pub(crate) mod supervisor;
+
+pub use exit::Reason;
+pub use state::SlotState;
+pub use status::SlotInfo;
