@@ -1,0 +1,7 @@
+//! The binary `folk`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    folk_server::main()
+}
