@@ -1,0 +1,26 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Folk\Process;
+
+/** @internal carries whole frames between the server and this worker */
+interface Relay
+{
+    /**
+     * Waits for the next frame and returns all of its bytes.
+     *
+     * @throws Disconnected
+     */
+    public function receive(): string;
+
+    /**
+     * Sends $bytes and then $more, of one frame.
+     *
+     * @throws Disconnected
+     */
+    public function send(string $bytes, string $more = ''): void;
+
+    /** Whether a frame was sent in part only, so that nothing can follow it. */
+    public function isTorn(): bool;
+}
