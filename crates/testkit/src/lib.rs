@@ -4,4 +4,5 @@
 //! [`mock`] is a runtime whose workers are stepped by hand; [`conformance`] is the suite every
 //! runtime passes.
 
+pub mod conformance;
 pub mod mock;

@@ -10,7 +10,6 @@
 //! ```
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +29,8 @@ pub struct MockRuntime {
     recyclable: bool,
     /// What `spawn` itself answers, for the next spawns.
     script: Arc<Mutex<Vec<SpawnScript>>>,
+    /// What `reload` answers next, where that is an error.
+    broken_reload: Arc<Mutex<Option<String>>>,
     pids: AtomicU32,
     spawns: Arc<AtomicU32>,
 }
@@ -49,7 +50,28 @@ pub enum SpawnScript {
 pub struct MockHandle {
     spawned: mpsc::UnboundedReceiver<MockWorkerHandle>,
     script: Arc<Mutex<Vec<SpawnScript>>>,
+    broken_reload: Arc<Mutex<Option<String>>>,
     spawns: Arc<AtomicU32>,
+}
+
+/// What can be wrong with a mock worker beyond its own life.
+#[derive(Debug, Default)]
+struct Faults {
+    hang_terminate: AtomicBool,
+    panic_terminate: AtomicBool,
+    panic_control: AtomicBool,
+    outlive_kill: AtomicBool,
+    /// What it said before it ended.
+    last_words: Mutex<String>,
+    memory: Mutex<Option<u64>>,
+}
+
+/// How a boot goes on.
+#[derive(Debug)]
+enum BootStep {
+    Ready,
+    Fail(BootError),
+    Panic,
 }
 
 /// The other end of one mock worker.
@@ -59,12 +81,12 @@ pub struct MockWorkerHandle {
     pub spec: WorkerSpec,
     /// Its made-up process id.
     pub pid: u32,
-    ready: Option<oneshot::Sender<Result<(), BootError>>>,
+    ready: Option<oneshot::Sender<BootStep>>,
     runs: mpsc::UnboundedReceiver<MockRun>,
     exit: watch::Sender<Option<Exit>>,
+    panic_idle: watch::Sender<bool>,
     ended: watch::Receiver<Ended>,
-    memory: Arc<Mutex<Option<u64>>>,
-    hang_terminate: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 /// How the server ended a mock worker.
@@ -99,16 +121,18 @@ impl MockRuntime {
     pub fn with(soft_stop: bool, recyclable: bool) -> (Arc<Self>, MockHandle) {
         let (sender, spawned) = mpsc::unbounded_channel();
         let script = Arc::<Mutex<Vec<SpawnScript>>>::default();
+        let broken_reload = Arc::<Mutex<Option<String>>>::default();
         let spawns = Arc::new(AtomicU32::new(0));
         let runtime = Self {
             spawned: sender,
             soft_stop,
             recyclable,
             script: Arc::clone(&script),
+            broken_reload: Arc::clone(&broken_reload),
             pids: AtomicU32::new(1000),
             spawns: Arc::clone(&spawns),
         };
-        (Arc::new(runtime), MockHandle { spawned, script, spawns })
+        (Arc::new(runtime), MockHandle { spawned, script, broken_reload, spawns })
     }
 
     /// A runtime whose workers are ready at once and answer every request with its own body or
@@ -118,11 +142,7 @@ impl MockRuntime {
         tokio::spawn(async move {
             while let Some(mut worker) = handle.spawned.recv().await {
                 worker.ready();
-                tokio::spawn(async move {
-                    while let Some(run) = worker.runs.recv().await {
-                        run.echo();
-                    }
-                });
+                tokio::spawn(worker.echo_all());
             }
         });
         runtime
@@ -145,6 +165,11 @@ impl MockHandle {
         lock(&self.script).extend(steps);
     }
 
+    /// Makes the next reload fail before any worker is spawned.
+    pub fn fail_reload(&self, message: &str) {
+        *lock(&self.broken_reload) = Some(message.to_owned());
+    }
+
     /// How often a spawn was asked for.
     pub fn spawns(&self) -> u32 {
         self.spawns.load(Ordering::SeqCst)
@@ -154,18 +179,28 @@ impl MockHandle {
 impl MockWorkerHandle {
     /// Lets the worker become ready.
     pub fn ready(&mut self) {
-        self.finish_boot(Ok(()));
+        self.finish_boot(BootStep::Ready);
     }
 
     /// Lets its boot fail.
     pub fn fail_boot(&mut self, message: &str) {
-        self.finish_boot(Err(BootError::new(message)));
+        self.finish_boot(BootStep::Fail(BootError::new(message)));
     }
 
-    fn finish_boot(&mut self, outcome: Result<(), BootError>) {
+    /// Lets its boot fail in a way that trying again will not cure.
+    pub fn fail_boot_for_good(&mut self, message: &str) {
+        self.finish_boot(BootStep::Fail(BootError::permanent(message)));
+    }
+
+    /// Makes the wait for its readiness panic.
+    pub fn panic_in_boot(&mut self) {
+        self.finish_boot(BootStep::Panic);
+    }
+
+    fn finish_boot(&mut self, step: BootStep) {
         let ready = self.ready.take().expect("the boot is not finished yet");
         // The supervisor may have given it up.
-        let _given_up = ready.send(outcome);
+        let _given_up = ready.send(step);
     }
 
     /// The next request it is given.
@@ -173,6 +208,13 @@ impl MockWorkerHandle {
         let slot = self.spec.slot;
         let run = self.runs.recv();
         within(&format!("a request for slot {slot}"), run).await.expect("the worker is there")
+    }
+
+    /// Answers every request with what it was called with, until the worker is gone.
+    pub async fn echo_all(mut self) {
+        while let Some(run) = self.runs.recv().await {
+            run.echo();
+        }
     }
 
     /// A request it was given already, if there is one.
@@ -194,12 +236,37 @@ impl MockWorkerHandle {
 
     /// Sets its resident memory in bytes.
     pub fn set_memory(&self, bytes: u64) {
-        *lock(&self.memory) = Some(bytes);
+        *lock(&self.faults.memory) = Some(bytes);
+    }
+
+    /// Sets what it will have said when the server ends it.
+    pub fn set_last_words(&self, words: &str) {
+        words.clone_into(&mut lock(&self.faults.last_words));
     }
 
     /// Makes it ignore being ended.
     pub fn hang_in_terminate(&self) {
-        self.hang_terminate.store(true, Ordering::SeqCst);
+        self.faults.hang_terminate.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes its end panic, as a faulty runtime would.
+    pub fn panic_in_terminate(&self) {
+        self.faults.panic_terminate.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes the wait for its death panic: now, when it is idle.
+    pub fn panic_when_idle(&self) {
+        self.panic_idle.send_replace(true);
+    }
+
+    /// Makes every call of its control panic.
+    pub fn panic_in_control(&self) {
+        self.faults.panic_control.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes `execute` go on although it is killed, as a runtime would that lost its process.
+    pub fn outlive_kill(&self) {
+        self.faults.outlive_kill.store(true, Ordering::SeqCst);
     }
 
     /// Waits until the server ends it, and says how.
@@ -300,8 +367,8 @@ impl Runtime for MockRuntime {
         let (exit_tx, exit) = watch::channel(None);
         let (ended_tx, ended) = watch::channel(Ended::No);
         let (soft_tx, _) = watch::channel(false);
-        let memory = Arc::default();
-        let hang_terminate = Arc::new(AtomicBool::new(false));
+        let (panic_idle, panics) = watch::channel(false);
+        let faults = Arc::<Faults>::default();
         let pid = self.pids.fetch_add(1, Ordering::SeqCst);
         let control = Arc::new(MockControl {
             pid,
@@ -309,7 +376,7 @@ impl Runtime for MockRuntime {
             soft: soft_tx,
             ended: ended_tx,
             exit: exit_tx.clone(),
-            memory: Arc::clone(&memory),
+            faults: Arc::clone(&faults),
         });
         let handle = MockWorkerHandle {
             spec: spec.clone(),
@@ -317,9 +384,9 @@ impl Runtime for MockRuntime {
             ready: Some(ready_tx),
             runs,
             exit: exit_tx,
+            panic_idle,
             ended,
-            memory,
-            hang_terminate: Arc::clone(&hang_terminate),
+            faults: Arc::clone(&faults),
         };
         // The test may be over.
         let _test_over = self.spawned.send(handle);
@@ -328,18 +395,24 @@ impl Runtime for MockRuntime {
             ready: Some(ready),
             runs: runs_tx,
             exit,
-            hang_terminate,
+            panics,
+            faults,
             recyclable: self.recyclable,
         }))
+    }
+
+    async fn reload(&self, _generation: u64) -> Result<(), BootError> {
+        lock(&self.broken_reload).take().map_or(Ok(()), |message| Err(BootError::new(message)))
     }
 }
 
 struct MockWorker {
     control: Arc<MockControl>,
-    ready: Option<oneshot::Receiver<Result<(), BootError>>>,
+    ready: Option<oneshot::Receiver<BootStep>>,
     runs: mpsc::UnboundedSender<MockRun>,
     exit: watch::Receiver<Option<Exit>>,
-    hang_terminate: Arc<AtomicBool>,
+    panics: watch::Receiver<bool>,
+    faults: Arc<Faults>,
     recyclable: bool,
 }
 
@@ -349,10 +422,17 @@ struct MockControl {
     soft: watch::Sender<bool>,
     ended: watch::Sender<Ended>,
     exit: watch::Sender<Option<Exit>>,
-    memory: Arc<Mutex<Option<u64>>>,
+    faults: Arc<Faults>,
 }
 
 impl MockControl {
+    fn panic_if_told(&self) {
+        assert!(
+            !self.faults.panic_control.load(Ordering::SeqCst),
+            "the mock control panics as told"
+        );
+    }
+
     fn end(&self, how: Ended) {
         self.ended.send_if_modified(|ended| {
             let first = *ended == Ended::No;
@@ -366,21 +446,28 @@ impl MockControl {
 
 impl WorkerControl for MockControl {
     fn pid(&self) -> Option<u32> {
+        self.panic_if_told();
         Some(self.pid)
     }
 
     fn soft_stop(&self) -> bool {
+        self.panic_if_told();
         self.soft.send_replace(true);
         self.soft_stop
     }
 
     fn kill(&self) {
         self.end(Ended::Killed);
-        self.exit.send_replace(Some(Exit { kind: ExitKind::Signal(9), last_words: String::new() }));
+        self.panic_if_told();
+        if !self.faults.outlive_kill.load(Ordering::SeqCst) {
+            let last_words = lock(&self.faults.last_words).clone();
+            self.exit.send_replace(Some(Exit { kind: ExitKind::Signal(9), last_words }));
+        }
     }
 
     fn memory(&self) -> Option<u64> {
-        *lock(&self.memory)
+        self.panic_if_told();
+        *lock(&self.faults.memory)
     }
 }
 
@@ -392,14 +479,20 @@ impl Worker for MockWorker {
 
     async fn ready(&mut self) -> Result<(), BootError> {
         match self.ready.take() {
-            Some(ready) => {
-                ready.await.unwrap_or_else(|_| Err(BootError::new("the test let go of it")))
-            }
+            Some(ready) => match ready.await {
+                Ok(BootStep::Ready) => Ok(()),
+                Ok(BootStep::Fail(error)) => Err(error),
+                Ok(BootStep::Panic) => panic!("the mock boot panics as told"),
+                Err(_) => Err(BootError::new("the test let go of it")),
+            },
             None => Ok(()),
         }
     }
 
     async fn execute(&mut self, job: Box<Job>) -> Outcome {
+        if let Some(exit) = self.exit.borrow().clone() {
+            return Outcome::NotTaken { job, why: NotTaken::Died(exit) };
+        }
         let (outcome_tx, outcome) = oneshot::channel();
         self.control.soft.send_replace(false);
         let soft_stopped = self.control.soft.subscribe();
@@ -422,7 +515,12 @@ impl Worker for MockWorker {
     }
 
     async fn died(&mut self) -> Exit {
-        match self.exit.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
+        let mut panics = self.panics.clone();
+        let exit = tokio::select! {
+            Ok(_) = panics.wait_for(|panics| *panics) => panic!("the mock worker panics as told"),
+            exit = self.exit.wait_for(Option::is_some) => exit.map(|exit| exit.clone()),
+        };
+        match exit {
             Ok(Some(exit)) => exit,
             _ => std::future::pending().await,
         }
@@ -430,10 +528,12 @@ impl Worker for MockWorker {
 
     async fn terminate(&mut self, grace: Duration) -> Exit {
         self.control.end(if grace.is_zero() { Ended::Killed } else { Ended::Asked });
-        if self.hang_terminate.load(Ordering::SeqCst) {
+        if self.faults.hang_terminate.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        Exit { kind: ExitKind::Code(0), last_words: String::new() }
+        let told = self.faults.panic_terminate.load(Ordering::SeqCst);
+        assert!(!told, "the mock worker panics as told");
+        Exit { kind: ExitKind::Code(0), last_words: lock(&self.faults.last_words).clone() }
     }
 
     fn is_recyclable(&self) -> bool {
@@ -450,8 +550,7 @@ impl Drop for MockWorker {
 /// Waits for `future`, and fails the test when that takes unreasonably long. On a paused clock it
 /// costs no time.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let future: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(future);
-    match tokio::time::timeout(Duration::from_secs(600), future).await {
+    match tokio::time::timeout(Duration::from_secs(600), Box::pin(future)).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
     }

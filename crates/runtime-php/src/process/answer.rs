@@ -1,0 +1,343 @@
+//! Reading the answer to a request, whole or in parts.
+
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use folk_api::{Body, BodyError, BodySender, Error, Job, Request, Response};
+use folk_goridge::{Head, bits, flags};
+use http::StatusCode;
+
+use super::head::{self, Encoding, HeadError, ResponseHead};
+use super::wire::{Broken, CHUNK, Wire};
+
+/// Answers of one frame up to this many bytes are handed over whole; larger ones as they arrive.
+const WHOLE: u32 = 1 << 20;
+/// The longest context of an answer, in bytes: names and values of its headers.
+const LONGEST_CONTEXT: u32 = 1 << 20;
+/// The longest error message that is passed on, in bytes.
+const LONGEST_MESSAGE: u32 = 64 * 1024;
+/// How many chunks of a streamed body may wait for its reader.
+const AHEAD: usize = 4;
+/// How long the reader of a broken body gets to make room for the news.
+const NEWS_PATIENCE: Duration = Duration::from_millis(100);
+
+const STOPPING: &[u8] = b"{\"stop\":true}";
+
+/// How the worker took a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It answered, and the answer was handed over.
+    Answered {
+        /// With a status from 500 on.
+        server_error: bool,
+    },
+    /// It did not take it and ends.
+    Stopping,
+}
+
+/// An answer that broke off.
+#[derive(Debug)]
+pub(crate) struct BrokenOff {
+    pub(crate) why: Broken,
+    /// Whether anything of the answer came.
+    pub(crate) begun: bool,
+    body: Option<BodySender>,
+}
+
+impl BrokenOff {
+    /// Tells the reader of the body, if there is one already.
+    pub(crate) async fn tell(&mut self, why: &Error) {
+        if let Some(body) = self.body.take() {
+            let news = body.fail(BodyError::Failed(why.to_string()));
+            // Dropped without the news the body is cut as well.
+            let _late = tokio::time::timeout(NEWS_PATIENCE, news).await;
+        }
+    }
+}
+
+/// Reads the answer to `job` and hands it over. `encoding` is that of the request.
+pub(crate) async fn receive(
+    wire: &mut Wire,
+    job: &mut Job,
+    encoding: Encoding,
+) -> Result<Taken, BrokenOff> {
+    let mut answer = Answer {
+        wire,
+        job,
+        encoding,
+        reader: Reader::Waiting,
+        begun: false,
+        told_to_stop: false,
+        server_error: false,
+    };
+    match answer.run().await {
+        Ok(taken) => Ok(taken),
+        Err(why) => {
+            let begun = answer.begun;
+            let body = match answer.reader {
+                Reader::Open(body) => Some(body),
+                Reader::Waiting | Reader::Gone => None,
+            };
+            Err(BrokenOff { why, begun, body })
+        }
+    }
+}
+
+struct Answer<'a> {
+    wire: &'a mut Wire,
+    job: &'a mut Job,
+    encoding: Encoding,
+    reader: Reader,
+    begun: bool,
+    told_to_stop: bool,
+    server_error: bool,
+}
+
+/// Who reads the body.
+enum Reader {
+    /// The head has not come yet.
+    Waiting,
+    Open(BodySender),
+    /// Nobody: the rest is read and dropped.
+    Gone,
+}
+
+impl Answer<'_> {
+    async fn run(&mut self) -> Result<Taken, Broken> {
+        loop {
+            let head = self.next_head().await?;
+            self.begun = true;
+            if head.has(flags::CONTROL) {
+                return Err(Broken::Protocol("a control frame where an answer belongs".to_owned()));
+            }
+            let more = head.has_bits(bits::STREAM);
+            if head.has(flags::ERROR) {
+                self.error(head).await?;
+            } else if !more && head.length <= WHOLE && matches!(self.reader, Reader::Waiting) {
+                return self.whole(head).await;
+            } else {
+                self.part(head, more).await?;
+            }
+            if !more {
+                self.finish().await;
+                return Ok(self.answered());
+            }
+            if matches!(self.reader, Reader::Gone) {
+                // It answers a PING as well: a PONG after it would be left over.
+                self.stop_stream().await?;
+            } else if head.has_bits(bits::PING) {
+                self.wire.write_frame(self.control(), bits::PONG, b"").await?;
+            }
+        }
+    }
+
+    /// An answer in one frame, the common case: no copy, no channel.
+    async fn whole(&mut self, head: Head) -> Result<Taken, Broken> {
+        let (context, body) = self.wire.frame(head).await?.split_context()?;
+        if context == STOPPING && body.is_empty() {
+            return Ok(Taken::Stopping);
+        }
+        let answer = self.read_head(&head, &context)?.and_then(final_head);
+        self.server_error = answer.as_ref().is_ok_and(|(status, _)| status.is_server_error());
+        let answer =
+            answer.map(|(status, headers)| Response { status, headers, body: Body::full(body) });
+        self.job.reply.send(answer);
+        Ok(self.answered())
+    }
+
+    fn answered(&self) -> Taken {
+        Taken::Answered { server_error: self.server_error }
+    }
+
+    /// A part of an answer, handed over as it arrives.
+    async fn part(&mut self, head: Head, more: bool) -> Result<(), Broken> {
+        let &[context_length] = head.options() else {
+            let found = head.options().len();
+            return Err(folk_goridge::FrameError::Options { expected: 1, found }.into());
+        };
+        if context_length > head.length || context_length > LONGEST_CONTEXT {
+            let (claimed, payload) = (context_length as usize, head.length as usize);
+            return Err(folk_goridge::FrameError::ContextLength { claimed, payload }.into());
+        }
+        self.wire.skip_head(&head);
+        let context = self.wire.take(context_length as usize).await?;
+        let length = head.length - context_length;
+        if matches!(self.reader, Reader::Waiting) {
+            let parsed = self.read_head(&head, &context)?;
+            if let Ok(head) = &parsed
+                && (102..200).contains(&head.status)
+                && more
+                && length == 0
+            {
+                self.inform(head);
+                return Ok(());
+            }
+            let known = if more { None } else { Some(u64::from(length)) };
+            self.open(parsed, known);
+        }
+        self.pump(u64::from(length)).await
+    }
+
+    fn open(&mut self, head: Result<ResponseHead, Error>, length: Option<u64>) {
+        match head.and_then(final_head) {
+            Ok((status, headers)) => {
+                self.server_error = status.is_server_error();
+                let (sender, body) = Body::channel(AHEAD, length);
+                let taken = self.job.reply.send(Ok(Response { status, headers, body }));
+                self.reader = if taken { Reader::Open(sender) } else { Reader::Gone };
+            }
+            Err(error) => {
+                self.job.reply.send(Err(error));
+                self.reader = Reader::Gone;
+            }
+        }
+    }
+
+    fn inform(&self, head: &ResponseHead) {
+        if let Request::Http(request) = &self.job.request
+            && let Some(sink) = &request.interim
+            && let Some(status) = status(head.status)
+        {
+            sink.send(status, &head.headers);
+        }
+    }
+
+    async fn pump(&mut self, mut left: u64) -> Result<(), Broken> {
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+            let chunk = self.wire.take_some(most).await?;
+            left -= chunk.len() as u64;
+            if let Reader::Open(body) = &mut self.reader
+                && body.send(chunk).await.is_err()
+            {
+                self.reader = Reader::Gone;
+            }
+        }
+        Ok(())
+    }
+
+    /// The application failed and said so.
+    async fn error(&mut self, head: Head) -> Result<(), Broken> {
+        if head.length > LONGEST_MESSAGE {
+            return Err(folk_goridge::FrameError::TooLarge {
+                claimed: head.length,
+                limit: LONGEST_MESSAGE,
+            }
+            .into());
+        }
+        let frame = self.wire.frame(head).await?;
+        // With a context the message is what follows it.
+        let text = frame.clone().split_context().map_or(frame.payload, |(_, text)| text);
+        let message = String::from_utf8_lossy(&text).into_owned();
+        match std::mem::replace(&mut self.reader, Reader::Gone) {
+            Reader::Waiting => {
+                self.job.reply.send(Err(Error::Application { code: None, message }));
+            }
+            Reader::Open(body) => {
+                let news = body.fail(BodyError::Failed(format!("application error: {message}")));
+                let _late = tokio::time::timeout(NEWS_PATIENCE, news).await;
+            }
+            Reader::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for the next head and, between the parts of a stream, for its reader to leave.
+    async fn next_head(&mut self) -> Result<Head, Broken> {
+        if let Reader::Open(body) = &self.reader {
+            let next = tokio::select! {
+                biased;
+                head = self.wire.head() => Some(head),
+                () = body.closed() => None,
+            };
+            if let Some(head) = next {
+                return head;
+            }
+            self.reader = Reader::Gone;
+            self.stop_stream().await?;
+        }
+        self.wire.head().await
+    }
+
+    /// Asks the worker to end its stream, once.
+    async fn stop_stream(&mut self) -> Result<(), Broken> {
+        if std::mem::replace(&mut self.told_to_stop, true) {
+            return Ok(());
+        }
+        self.wire.write_frame(self.control(), bits::STOP, b"").await
+    }
+
+    /// The flags of what is said about a stream. RoadRunner's packages take a control frame for
+    /// JSON, and fail over one without.
+    fn control(&self) -> u8 {
+        match self.encoding {
+            Encoding::Php => flags::CONTROL,
+            Encoding::Proto | Encoding::Json => 0,
+        }
+    }
+
+    async fn finish(&mut self) {
+        let reader = std::mem::replace(&mut self.reader, Reader::Gone);
+        let Reader::Open(body) = reader else { return };
+        let mut end = Box::pin(body.finish());
+        let first = std::future::poll_fn(|cx| Poll::Ready(end.as_mut().poll(cx))).await;
+        if first.is_pending() {
+            // Its reader is behind; the worker need not wait for that. Ends when the reader reads
+            // on or leaves.
+            tokio::spawn(end);
+        }
+    }
+
+    /// The head of the answer. Methods and tasks have none.
+    fn read_head(
+        &self,
+        frame: &Head,
+        context: &Bytes,
+    ) -> Result<Result<ResponseHead, Error>, Broken> {
+        if !matches!(self.job.request, Request::Http(_)) {
+            return Ok(Ok(ResponseHead { status: 200, headers: http::HeaderMap::new() }));
+        }
+        let encoding = if frame.has(flags::PROTO) {
+            Encoding::Proto
+        } else if frame.has(flags::JSON) {
+            Encoding::Json
+        } else {
+            self.unmarked(context)
+        };
+        match head::parse(encoding, context) {
+            Ok(head) => Ok(Ok(head)),
+            Err(HeadError::Application(message)) => {
+                Ok(Err(Error::Application { code: None, message }))
+            }
+            Err(HeadError::Protocol(what)) => Err(Broken::Protocol(what)),
+        }
+    }
+
+    /// The encoding of an answer that does not name it: old RoadRunner workers always send JSON.
+    fn unmarked(&self, context: &Bytes) -> Encoding {
+        match self.encoding {
+            Encoding::Php => Encoding::Php,
+            Encoding::Proto | Encoding::Json if context.first() == Some(&b'{') => Encoding::Json,
+            Encoding::Proto | Encoding::Json => Encoding::Proto,
+        }
+    }
+}
+
+fn status(code: i64) -> Option<StatusCode> {
+    u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok())
+}
+
+fn final_head(head: ResponseHead) -> Result<(StatusCode, http::HeaderMap), Error> {
+    match status(head.status) {
+        Some(status) if (200..600).contains(&status.as_u16()) => Ok((status, head.headers)),
+        Some(_) | None => Err(Error::Application {
+            code: None,
+            message: format!(
+                "{} is no status for a response; it must be from 200 to 599",
+                head.status
+            ),
+        }),
+    }
+}
