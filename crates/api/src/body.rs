@@ -146,26 +146,28 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Channel { done: true, .. } => Poll::Ready(None),
-            Kind::Channel { rx, left, done } => Poll::Ready(match std::task::ready!(rx.poll_recv(cx)) {
-                Some(Part::Data(data)) => {
-                    if let Some(left) = left {
-                        *left = left.saturating_sub(data.len() as u64);
+            Kind::Channel { rx, left, done } => {
+                Poll::Ready(match std::task::ready!(rx.poll_recv(cx)) {
+                    Some(Part::Data(data)) => {
+                        if let Some(left) = left {
+                            *left = left.saturating_sub(data.len() as u64);
+                        }
+                        Some(Ok(Frame::data(data)))
                     }
-                    Some(Ok(Frame::data(data)))
-                }
-                Some(Part::End) => {
-                    *done = true;
-                    None
-                }
-                Some(Part::Fail(error)) => {
-                    *done = true;
-                    Some(Err(error))
-                }
-                None => {
-                    *done = true;
-                    Some(Err(BodyError::Disconnected))
-                }
-            }),
+                    Some(Part::End) => {
+                        *done = true;
+                        None
+                    }
+                    Some(Part::Fail(error)) => {
+                        *done = true;
+                        Some(Err(error))
+                    }
+                    None => {
+                        *done = true;
+                        Some(Err(BodyError::Disconnected))
+                    }
+                })
+            }
             Kind::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }

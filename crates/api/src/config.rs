@@ -170,8 +170,7 @@ impl Section {
                 faults.push(self.fault(&joined(&key, name), "is missing"));
                 return false;
             }
-            Kind::InvalidType(Actual::Str(text), _)
-            | Kind::InvalidValue(Actual::Str(text), _)
+            Kind::InvalidType(Actual::Str(text), _) | Kind::InvalidValue(Actual::Str(text), _)
                 if seen.insert(key.clone()) && replace_with_scalar(value, &key, text) =>
             {
                 return true;
@@ -281,14 +280,20 @@ mod tests {
 
     #[test]
     fn reports_every_fault_of_a_section_at_once() {
-        let nested = Dict::from([("mx".to_owned(), Value::from(1)), ("max".to_owned(), Value::from("many"))]);
+        let nested = Dict::from([
+            ("mx".to_owned(), Value::from(1)),
+            ("max".to_owned(), Value::from("many")),
+        ]);
         let section = section(&[
             ("worker", Value::from(4)),
             ("listen", Value::from(80)),
             ("nested", Value::from(nested)),
         ]);
         let faults = section.read::<Sample>().unwrap_err().to_string();
-        assert!(faults.contains("sample.worker: unknown key; did you mean \"workers\"?"), "{faults}");
+        assert!(
+            faults.contains("sample.worker: unknown key; did you mean \"workers\"?"),
+            "{faults}"
+        );
         assert!(faults.contains("sample.listen: "), "{faults}");
         assert!(faults.contains("sample.nested.mx: unknown key"), "{faults}");
         assert!(faults.contains("sample.nested.max: "), "{faults}");

@@ -109,9 +109,8 @@ impl App {
         };
         let plugins =
             Plugins::boot(self.plugins, &cx, PLUGIN_SHUTDOWN).await.map_err(AppError::Start)?;
-        let rpc = rpc.map(|rpc| {
-            tokio::spawn(rpc.serve(Arc::clone(&registries.methods), lifecycle.clone()))
-        });
+        let rpc = rpc
+            .map(|rpc| tokio::spawn(rpc.serve(Arc::clone(&registries.methods), lifecycle.clone())));
         let mut server = Server {
             pools,
             plugins,
@@ -266,7 +265,7 @@ async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
         }
     }
     // Nobody can give orders any more: only what ends by itself ends.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 struct NamedPools(BTreeMap<String, Arc<Pool>>);
@@ -284,10 +283,7 @@ impl Pools for NamedPools {
 }
 
 /// What PHP can ask of the server itself.
-fn register_rpc(
-    methods: &Methods,
-    pools: &BTreeMap<String, Arc<Pool>>,
-) -> anyhow::Result<()> {
+fn register_rpc(methods: &Methods, pools: &BTreeMap<String, Arc<Pool>>) -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     methods.register("rpc.Version", json_method(move |_| Ok(version.into())))?;
     let named = pools.clone();

@@ -81,14 +81,18 @@ impl Metrics {
 impl MetricsRegistry for Metrics {
     fn counter(&self, spec: MetricSpec<'_>) -> anyhow::Result<Arc<dyn Counter>> {
         match self.family(&spec, || Kind::Counter(Family::default()))? {
-            Kind::Counter(family) => Ok(Arc::new(CounterHandle(family.get_or_create_owned(&labels(&spec))))),
+            Kind::Counter(family) => {
+                Ok(Arc::new(CounterHandle(family.get_or_create_owned(&labels(&spec)))))
+            }
             Kind::Gauge(_) | Kind::Histogram(_) => Err(other_kind(spec.name)),
         }
     }
 
     fn gauge(&self, spec: MetricSpec<'_>) -> anyhow::Result<Arc<dyn Gauge>> {
         match self.family(&spec, || Kind::Gauge(Family::default()))? {
-            Kind::Gauge(family) => Ok(Arc::new(GaugeHandle(family.get_or_create_owned(&labels(&spec))))),
+            Kind::Gauge(family) => {
+                Ok(Arc::new(GaugeHandle(family.get_or_create_owned(&labels(&spec)))))
+            }
             Kind::Counter(_) | Kind::Histogram(_) => Err(other_kind(spec.name)),
         }
     }

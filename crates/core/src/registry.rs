@@ -79,7 +79,9 @@ impl Plugins {
             let name = plugin.name();
             let ending = AssertUnwindSafe(plugin.shutdown(&cx)).catch_unwind();
             match tokio::time::timeout(cx.timeout, ending).await {
-                Ok(Ok(Ok(()))) => tracing::debug!(target: "folk::plugin", plugin = name, "shut down"),
+                Ok(Ok(Ok(()))) => {
+                    tracing::debug!(target: "folk::plugin", plugin = name, "shut down")
+                }
                 Ok(Ok(Err(error))) => {
                     tracing::error!(target: "folk::plugin", plugin = name, error = format!("{error:#}"), "failed to shut down");
                 }
@@ -99,9 +101,9 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use folk_api::Executor;
     use folk_api::config::Faults;
     use folk_api::plugin::{ConfigureContext, Pools};
-    use folk_api::Executor;
 
     use super::*;
     use crate::events::Bus;

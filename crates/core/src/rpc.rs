@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -131,8 +131,9 @@ impl Drop for RpcServer {
 pub(crate) async fn bind_private(path: &Path) -> anyhow::Result<UnixListener> {
     use anyhow::Context as _;
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("failed to make the directory of socket {}", path.display()))?;
+        std::fs::create_dir_all(directory).with_context(|| {
+            format!("failed to make the directory of socket {}", path.display())
+        })?;
     }
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -173,7 +174,10 @@ async fn converse(mut stream: UnixStream, methods: &Methods) -> anyhow::Result<(
 }
 
 /// The next frame; `None` when the client left between two.
-async fn next_frame(stream: &mut UnixStream, input: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
+async fn next_frame(
+    stream: &mut UnixStream,
+    input: &mut BytesMut,
+) -> anyhow::Result<Option<Frame>> {
     if input.is_empty() && stream.read_buf(input).await? == 0 {
         return Ok(None);
     }
@@ -236,10 +240,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rpc.sock");
         let methods = Arc::new(Methods::default());
-        methods.register("test.double", json_method(|value| {
-            let number = value.as_i64().ok_or_else(|| RpcError::BadArgument("not a number".into()))?;
-            Ok(json!(number * 2))
-        })).unwrap();
+        methods
+            .register(
+                "test.double",
+                json_method(|value| {
+                    let number = value
+                        .as_i64()
+                        .ok_or_else(|| RpcError::BadArgument("not a number".into()))?;
+                    Ok(json!(number * 2))
+                }),
+            )
+            .unwrap();
         methods.register("test.panic", json_method(|_| panic!("boom"))).unwrap();
         let server = RpcServer::bind(&path).await.unwrap();
         let (phase, lifecycle) = Lifecycle::channel();
@@ -250,7 +261,13 @@ mod tests {
     async fn call(stream: &mut UnixStream, method: &str, argument: &str) -> Frame {
         let mut call = BytesMut::new();
         let payload = format!("{method}{argument}");
-        folk_goridge::encode(&mut call, flags::JSON, 0, &[7, method.len() as u32], payload.as_bytes());
+        folk_goridge::encode(
+            &mut call,
+            flags::JSON,
+            0,
+            &[7, method.len() as u32],
+            payload.as_bytes(),
+        );
         stream.write_all(&call).await.unwrap();
         let mut input = BytesMut::new();
         next_frame(stream, &mut input).await.unwrap().unwrap()

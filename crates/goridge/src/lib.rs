@@ -105,7 +105,10 @@ impl Frame {
         };
         let context = context as usize;
         if context > self.payload.len() {
-            return Err(FrameError::ContextLength { claimed: context, payload: self.payload.len() });
+            return Err(FrameError::ContextLength {
+                claimed: context,
+                payload: self.payload.len(),
+            });
         }
         let body = self.payload.split_off(context);
         Ok((self.payload, body))
@@ -179,7 +182,13 @@ pub fn decode_head(bytes: &[u8], limit: u32) -> Result<Option<Head>, FrameError>
     for option in &mut options[..words - 3] {
         *option = rest.get_u32_le();
     }
-    Ok(Some(Head { flags: fixed[1], bits: fixed[10], length, options, option_count: (words - 3) as u8 }))
+    Ok(Some(Head {
+        flags: fixed[1],
+        bits: fixed[10],
+        length,
+        options,
+        option_count: (words - 3) as u8,
+    }))
 }
 
 /// Takes the frame at the beginning of `buffer` out of it; `None` while it is not all there.

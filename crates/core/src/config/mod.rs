@@ -61,7 +61,8 @@ impl Config {
     /// set: all of them at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let mut origins = Origins { file: sources.file.display().to_string(), ..Origins::default() };
+        let mut origins =
+            Origins { file: sources.file.display().to_string(), ..Origins::default() };
         let file = match std::fs::read_to_string(&sources.file) {
             Ok(text) => origins.parse(text).unwrap_or_else(|fault| {
                 faults.push(fault);
@@ -158,7 +159,8 @@ impl Config {
         let mut faults = Faults::default();
         for name in self.tree.keys() {
             if absent.contains(&name.as_str()) {
-                faults.push(Fault::new([name], "this build has no such plugin; remove the section"));
+                faults
+                    .push(Fault::new([name], "this build has no such plugin; remove the section"));
             } else if !known.contains(&name.as_str()) {
                 faults.push(Fault::new([name], unknown_key(name, known)));
             }

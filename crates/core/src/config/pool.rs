@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use folk_api::config::{Faults, Section};
 use folk_api::units::{ByteSize, HumanDuration};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{
+    self, Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer,
+};
 
 use crate::pool::{PoolSettings, Workers};
 

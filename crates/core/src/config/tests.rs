@@ -47,7 +47,9 @@ fn workers_are_a_number_a_word_or_two_bounds() {
 fn every_fault_is_reported_at_once_with_file_and_line() {
     let toml = "[pools.default]\nscrip = \"w.php\"\nworkers = \"many\"\nttl = 30\n\
                 queue = { mx = 1 }\nmax_memory = \"12 parsecs\"\n";
-    let config = load(toml, &[("FOLK_POOLS__DEFAULT__BOOT_TIMEOUT", "soon")], &["pools.default.php=[]"]).unwrap();
+    let config =
+        load(toml, &[("FOLK_POOLS__DEFAULT__BOOT_TIMEOUT", "soon")], &["pools.default.php=[]"])
+            .unwrap();
     let faults = pool(&config).unwrap_err().to_string();
     for expected in [
         "folk.toml:2: pools.default.scrip: unknown key; did you mean \"script\"?",
@@ -106,7 +108,10 @@ fn sections_that_nobody_owns_are_refused_with_the_nearest_name() {
 fn variables_and_overrides_that_are_wrong_are_named() {
     let toml = "[pools.default]\nscript = \"${SCRIPT}\"\n";
     let faults = load(toml, &[], &["workers"]).unwrap_err().to_string();
-    assert!(faults.contains("folk.toml:2: pools.default.script: environment variable SCRIPT"), "{faults}");
+    assert!(
+        faults.contains("folk.toml:2: pools.default.script: environment variable SCRIPT"),
+        "{faults}"
+    );
     assert!(faults.contains("-o workers: write -o section.key=value"), "{faults}");
 }
 
@@ -118,12 +123,17 @@ fn variables_of_the_environment_that_are_no_settings_are_left_alone() {
 
 #[test]
 fn overrides_take_lists_tables_and_plain_text() {
-    let config = load(POOL, &[], &[
-        "pools.default.workers={ min = 1, max = 2 }",
-        "pools.default.php=/usr/bin/php",
-        "pools.default.env.APP_ENV=dev",
-        "pools.default.env.PORT=8080",
-    ]).unwrap();
+    let config = load(
+        POOL,
+        &[],
+        &[
+            "pools.default.workers={ min = 1, max = 2 }",
+            "pools.default.php=/usr/bin/php",
+            "pools.default.env.APP_ENV=dev",
+            "pools.default.env.PORT=8080",
+        ],
+    )
+    .unwrap();
     let pool = pool(&config).unwrap();
     assert_eq!(pool.workers, WorkerCount::Between { min: 1, max: 2 });
     assert_eq!(pool.php, "/usr/bin/php");

@@ -6,11 +6,13 @@
 //! busy one. Requests that found no idle slot stand in a line of their own, bounded.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use folk_api::Job;
+use folk_api::metrics::Gauge;
 use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,13 +50,16 @@ pub(crate) struct Failed {
     /// Whether no slot can.
     pub(crate) all_failing: bool,
     /// The requests that waited, to be refused: none will come free for them.
-    pub(crate) refused: Vec<Box<Job>>,
+    pub(crate) refused: Vec<Job>,
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Dispatch {
     state: Mutex<State>,
+    /// Tells that the pool drains and nothing waits any more.
+    drained: Notify,
+    /// How many wait, for operators.
+    depth: Arc<dyn Gauge>,
     /// Wakes a slot's supervisor when a request is put down for it.
     wakers: Vec<AtomicWaker>,
     queue_max: usize,
@@ -76,7 +81,7 @@ struct State {
 
 impl Dispatch {
     /// A meeting place for `slots` slots and at most `queue_max` waiting requests.
-    pub(crate) fn new(slots: usize, queue_max: usize) -> Self {
+    pub(crate) fn new(slots: usize, queue_max: usize, depth: Arc<dyn Gauge>) -> Self {
         Self {
             state: Mutex::new(State {
                 idle: VecDeque::with_capacity(slots),
@@ -87,6 +92,8 @@ impl Dispatch {
                 front_ticket: 0,
                 draining: false,
             }),
+            drained: Notify::new(),
+            depth,
             wakers: (0..slots).map(|_| AtomicWaker::new()).collect(),
             queue_max,
         }
@@ -116,6 +123,7 @@ impl Dispatch {
         let ticket = Ticket(state.next_ticket);
         state.next_ticket += 1;
         state.queue.push_back((ticket, job));
+        self.queue_changed(&state);
         Admission::Queued(ticket)
     }
 
@@ -145,6 +153,7 @@ impl Dispatch {
         state.front_ticket -= 1;
         let ticket = Ticket(state.front_ticket);
         state.queue.push_front((ticket, job));
+        self.queue_changed(&state);
         Some(ticket)
     }
 
@@ -158,7 +167,9 @@ impl Dispatch {
     pub(crate) fn withdraw_request(&self, ticket: Ticket) -> Option<Box<Job>> {
         let mut state = self.lock();
         let index = state.queue.binary_search_by_key(&ticket, |(other, _)| *other).ok()?;
-        state.queue.remove(index).map(|(_, job)| job)
+        let removed = state.queue.remove(index);
+        self.queue_changed(&state);
+        removed.map(|(_, job)| job)
     }
 
     /// The next request for `slot`, or a place in the rotation.
@@ -166,6 +177,7 @@ impl Dispatch {
         let mut abandoned = Vec::new();
         let mut state = self.lock();
         state.failing[slot] = None;
+        let waited = !state.queue.is_empty();
         let offered = loop {
             match state.queue.pop_front() {
                 // Nobody waits for it any more. Dropped outside the lock.
@@ -178,6 +190,9 @@ impl Dispatch {
                 }
             }
         };
+        if waited {
+            self.queue_changed(&state);
+        }
         drop(state);
         offered
     }
@@ -211,17 +226,27 @@ impl Dispatch {
         let mut state = self.lock();
         state.failing[slot] = Some(reason.to_owned());
         let all_failing = state.all_failing().is_some();
-        let refused = if all_failing {
-            state.queue.drain(..).map(|(_, job)| job).collect()
-        } else {
-            Vec::new()
-        };
+        let refused = if all_failing { self.empty(&mut state) } else { Vec::new() };
         Failed { all_failing, refused }
     }
 
     /// Takes no more requests from now on.
     pub(crate) fn drain(&self) {
-        self.lock().draining = true;
+        let mut state = self.lock();
+        state.draining = true;
+        self.queue_changed(&state);
+    }
+
+    /// Waits until nothing waits any more, once [`drain`](Self::drain) was called. One task may.
+    pub(crate) async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
+    /// Takes a slot that ends out of everything. The request that was on its way to it, if any.
+    pub(crate) fn leave(&self, slot: usize) -> Option<Box<Job>> {
+        let mut state = self.lock();
+        state.idle.retain(|idle| *idle != slot);
+        state.assigned[slot].take()
     }
 
     /// Requests that wait.
@@ -230,8 +255,21 @@ impl Dispatch {
     }
 
     /// Everything that still waits, to be refused when the pool stops.
-    pub(crate) fn abandon_queue(&self) -> Vec<Box<Job>> {
-        self.lock().queue.drain(..).map(|(_, job)| job).collect()
+    pub(crate) fn abandon_queue(&self) -> Vec<Job> {
+        self.empty(&mut self.lock())
+    }
+
+    fn empty(&self, state: &mut State) -> Vec<Job> {
+        let jobs = state.queue.drain(..).map(|(_, job)| *job).collect();
+        self.queue_changed(state);
+        jobs
+    }
+
+    fn queue_changed(&self, state: &State) {
+        self.depth.set(state.queue.len() as f64);
+        if state.draining && state.queue.is_empty() {
+            self.drained.notify_one();
+        }
     }
 }
 
@@ -249,14 +287,23 @@ impl State {
 mod tests {
     use std::time::Duration;
 
+    use folk_api::metrics::{MetricSpec, MetricsRegistry};
     use folk_api::{Answer, Deadline, MethodCall, Request};
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn job(name: &str) -> (Box<Job>, Answer) {
         let call = MethodCall { method: name.into(), payload: bytes::Bytes::new() };
-        let (job, answer) = Job::new(Request::Method(call), Deadline::after(Duration::from_secs(1)));
+        let (job, answer) =
+            Job::new(Request::Method(call), Deadline::after(Duration::from_secs(1)));
         (Box::new(job), answer)
+    }
+
+    fn dispatch(slots: usize, queue_max: usize) -> Dispatch {
+        let help = "Requests that wait";
+        let spec = MetricSpec { name: "queued", help, labels: &[] };
+        Dispatch::new(slots, queue_max, Metrics::default().gauge(spec).unwrap())
     }
 
     fn name(job: &Job) -> &str {
@@ -268,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn idle_slots_are_taken_in_rotation_and_busy_ones_never() {
-        let dispatch = Dispatch::new(3, 10);
+        let dispatch = dispatch(3, 10);
         for slot in 0..3 {
             assert!(matches!(dispatch.offer(slot), Offered::Idle));
         }
@@ -288,7 +335,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_requests_are_served_in_order_and_bounded() {
-        let dispatch = Dispatch::new(1, 2);
+        let dispatch = dispatch(1, 2);
         let (first, _a) = job("first");
         let (second, _b) = job("second");
         let (third, _c) = job("third");
@@ -301,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_whose_caller_left_is_dropped_before_it_starts() {
-        let dispatch = Dispatch::new(1, 2);
+        let dispatch = dispatch(1, 2);
         let (first, left) = job("first");
         let (second, _b) = job("second");
         dispatch.admit(first);
@@ -313,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_was_put_back_goes_first_and_others_keep_their_tickets() {
-        let dispatch = Dispatch::new(1, 4);
+        let dispatch = dispatch(1, 4);
         let (first, _a) = job("first");
         let (second, _b) = job("second");
         let Admission::Queued(first_ticket) = dispatch.admit(first) else { panic!() };
@@ -329,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_leaves_the_rotation_only_when_no_request_is_on_its_way() {
-        let dispatch = Dispatch::new(1, 4);
+        let dispatch = dispatch(1, 4);
         dispatch.offer(0);
         assert!(dispatch.withdraw(0));
         let (waits, _a) = job("waits");
@@ -343,15 +390,33 @@ mod tests {
 
     #[tokio::test]
     async fn requests_are_refused_at_once_when_no_slot_can_boot() {
-        let dispatch = Dispatch::new(2, 4);
+        let dispatch = dispatch(2, 4);
         let (waits, _a) = job("waits");
         assert!(matches!(dispatch.admit(waits), Admission::Queued(_)));
         assert!(!dispatch.fail(0, "syntax error").all_failing, "the other slot may still boot");
         assert_eq!(dispatch.fail(1, "syntax error").refused.len(), 1);
         let (refused, _b) = job("refused");
-        assert!(matches!(dispatch.admit(refused), Admission::Failing(why) if why == "syntax error"));
+        assert!(
+            matches!(dispatch.admit(refused), Admission::Failing(why) if why == "syntax error")
+        );
         dispatch.offer(1);
         let (served, _c) = job("served");
         assert!(matches!(dispatch.admit(served), Admission::Assigned));
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_ends_leaves_nothing_behind() {
+        let dispatch = dispatch(2, 4);
+        dispatch.offer(0);
+        dispatch.offer(1);
+        let (on_its_way, _a) = job("on its way");
+        dispatch.admit(on_its_way);
+        assert_eq!(dispatch.leave(0).map(|job| name(&job).to_owned()), Some("on its way".into()));
+        assert!(dispatch.leave(1).is_none());
+        let (back, _b) = job("back");
+        assert!(
+            dispatch.put_back(back).is_some(),
+            "it waits, and is not given to a slot that ended"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use folk_api::Error;
 use folk_api::metrics::{Counter, Gauge, Histogram, MetricSpec, MetricsRegistry};
 
-use crate::slot::Reason;
+use crate::slot::{Reason, SlotState};
 
 /// Upper bounds for boot times, in seconds: 1.5 ms for a fork, seconds for a framework.
 const BOOT_BUCKETS: [f64; 12] =
@@ -35,7 +35,10 @@ pub(crate) struct PoolMetrics {
     gone: Vec<(Reason, Arc<dyn Counter>)>,
     boot_failures: Arc<dyn Counter>,
     boot_seconds: Arc<dyn Histogram>,
-    workers: Arc<dyn Gauge>,
+    /// How many requests wait.
+    pub(crate) queued: Arc<dyn Gauge>,
+    /// Slots by what they do.
+    slots: Vec<(SlotState, Arc<dyn Gauge>)>,
 }
 
 impl PoolMetrics {
@@ -58,6 +61,12 @@ impl PoolMetrics {
             let label = ("reason", reason.label());
             anyhow::Ok((reason, counter("folk_pool_workers_gone", help, Some(label))?))
         };
+        let by_state = |state: SlotState| {
+            let labels = [("pool", pool), ("state", state.label())];
+            let help = "Slots by what they do";
+            let spec = MetricSpec { name: "folk_pool_slots", help, labels: &labels };
+            anyhow::Ok((state, registry.gauge(spec)?))
+        };
         let labels = [("pool", pool)];
         let spec = |name, help| MetricSpec { name, help, labels: &labels };
         let metrics = Self {
@@ -68,9 +77,10 @@ impl PoolMetrics {
                 spec("folk_pool_boot_seconds", "Time from spawn to ready"),
                 &BOOT_BUCKETS,
             )?,
-            workers: registry.gauge(spec("folk_pool_slots", "Slots of the pool"))?,
+            queued: registry.gauge(spec("folk_pool_queued", "Requests that wait for a worker"))?,
+            slots: SlotState::ALL.into_iter().map(by_state).collect::<Result<_, _>>()?,
         };
-        metrics.workers.set(slots as f64);
+        metrics.slot_moved(None, SlotState::Booting, slots as f64);
         Ok(metrics)
     }
 
@@ -80,6 +90,18 @@ impl PoolMetrics {
         // "ok" is first, so that the common case is one comparison.
         if let Some((_, counter)) = self.outcomes.iter().find(|(outcome, _)| *outcome == label) {
             counter.add(1);
+        }
+    }
+
+    /// Notes what slots do now instead.
+    pub(crate) fn slot_moved(&self, from: Option<SlotState>, to: SlotState, slots: f64) {
+        for (state, gauge) in &self.slots {
+            if Some(*state) == from {
+                gauge.add(-slots);
+            }
+            if *state == to {
+                gauge.add(slots);
+            }
         }
     }
 

@@ -18,16 +18,14 @@ use folk_api::error::{BusyReason, TimeoutPhase};
 use folk_api::events::{Event as BusEvent, EventBus};
 use folk_api::health::Health;
 use folk_api::metrics::MetricsRegistry;
-use folk_api::{
-    Answer, BootError, Deadline, Error, Executor, Job, Request, Response, Runtime,
-};
+use folk_api::{Answer, BootError, Deadline, Error, Executor, Job, Request, Response, Runtime};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-pub use self::settings::{PoolSettings, Workers};
 use self::dispatch::{Admission, Dispatch, Ticket};
 use self::metrics::PoolMetrics;
+pub use self::settings::{PoolSettings, Workers};
 use crate::slot::state::SlotLimits;
 use crate::slot::status::{SlotInfo, SlotStatus};
 use crate::slot::supervisor::{COMMANDS, Command, Supervisor};
@@ -41,6 +39,9 @@ pub struct Pool {
     /// One reload at a time.
     reloading: Mutex<()>,
 }
+
+/// How long the slots may take to end at once.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a pool and its supervisors share.
 pub(crate) struct PoolShared {
@@ -86,16 +87,18 @@ impl Pool {
         events: Arc<dyn EventBus>,
     ) -> anyhow::Result<Arc<Self>> {
         let slots = settings.workers.slots();
+        let metrics = PoolMetrics::new(&settings.name, slots, metrics)?;
+        let depth = Arc::clone(&metrics.queued);
         Ok(Arc::new(Self {
             shared: Arc::new(PoolShared {
                 name: settings.name.clone(),
                 runtime,
-                dispatch: Arc::new(Dispatch::new(slots, settings.queue_max)),
+                dispatch: Arc::new(Dispatch::new(slots, settings.queue_max, depth)),
                 slot_limits: settings.slot_limits(),
                 boot_timeout: settings.boot_timeout,
                 terminate_grace: settings.terminate_grace,
                 cancel_abandoned: settings.cancel_abandoned,
-                metrics: PoolMetrics::new(&settings.name, slots, metrics)?,
+                metrics,
                 events,
                 exec_timeout: settings.exec_timeout,
                 queue_timeout: settings.queue_timeout,
@@ -184,9 +187,8 @@ impl Pool {
     /// only when they do: bound it, and [`stop`](Self::stop) after.
     pub async fn drain(&self) {
         self.shared.dispatch.drain();
-        if self.shared.dispatch.queued() == 0 {
-            self.shared.drain_slots();
-        }
+        self.shared.dispatch.drained().await;
+        self.shared.drain_slots().await;
         let mut supervisors = self.supervisors.lock().await;
         while let Some(ended) = supervisors.join_next().await {
             log_panic(&self.shared.name, ended);
@@ -198,16 +200,22 @@ impl Pool {
     /// [`Error::ShuttingDown`].
     pub async fn stop(&self) {
         self.shared.dispatch.drain();
-        for sender in self.shared.commands.get().into_iter().flatten() {
-            // A slot that cannot take it is ended below.
-            let _full_or_ended = sender.try_send(Command::Stop);
-        }
         self.refuse_queued();
-        let mut supervisors = self.supervisors.lock().await;
-        let all = async { while supervisors.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(10), all).await.is_err() {
-            supervisors.shutdown().await;
+        let ending = async {
+            self.shared.tell_slots(|| Command::Stop).await;
+            let mut supervisors = self.supervisors.lock().await;
+            while let Some(ended) = supervisors.join_next().await {
+                log_panic(&self.shared.name, ended);
+            }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, ending).await.is_err() {
+            // Whoever drains meanwhile holds it; the slots are as good as ended then.
+            if let Ok(mut supervisors) = self.supervisors.try_lock() {
+                supervisors.shutdown().await;
+            }
         }
+        // What a worker did not take came back meanwhile.
+        self.refuse_queued();
     }
 
     fn refuse_queued(&self) {
@@ -231,7 +239,7 @@ impl Pool {
 
     /// Its slots at this moment.
     pub fn slots(&self) -> Vec<SlotInfo> {
-        let info = |(slot, status): (usize, &Arc<SlotStatus>)| status.info(slot as u32, None);
+        let info = |(slot, status): (usize, &Arc<SlotStatus>)| status.info(slot as u32);
         self.shared.statuses.iter().enumerate().map(info).collect()
     }
 
@@ -328,10 +336,14 @@ impl PoolShared {
     }
 
     /// Tells every slot to end once its request is finished.
-    pub(crate) fn drain_slots(&self) {
+    async fn drain_slots(&self) {
+        self.tell_slots(|| Command::Drain).await;
+    }
+
+    async fn tell_slots(&self, command: impl Fn() -> Command) {
         for sender in self.commands.get().into_iter().flatten() {
-            // Full only behind commands that end it as well; closed when it has ended.
-            let _full_or_ended = sender.try_send(Command::Drain);
+            // A slot that is gone has ended already.
+            let _ended = sender.send(command()).await;
         }
     }
 

@@ -27,6 +27,19 @@ impl Backoff {
         wait.mul_f64(1.0 - 0.5 * rng.f64())
     }
 
+    /// Counts as many failures as it takes.
+    pub(crate) fn trip(&mut self) {
+        self.failures = self.failures.max(Self::TRIPPED);
+    }
+
+    /// Notes that a worker of this slot worked. While a successor is tried, that says nothing about
+    /// boots: the failures count on.
+    pub(crate) fn worked(&mut self, boots_nothing: bool) {
+        if boots_nothing {
+            self.succeeded();
+        }
+    }
+
     /// Notes a success.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;

@@ -1,13 +1,16 @@
 //! A slot: a numbered place for one worker, with its supervisor.
 //!
-//! [`state`] decides, [`supervisor`] acts. The supervisor is the only one who holds the worker.
+//! `state` decides, `supervisor` acts. The supervisor is the only one who holds the worker.
 
 pub(crate) mod backoff;
+pub(crate) mod control;
 pub(crate) mod exit;
 pub(crate) mod recycle;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod state;
+#[cfg(test)]
+mod state_tests;
 pub(crate) mod status;
 pub(crate) mod supervisor;
 

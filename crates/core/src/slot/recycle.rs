@@ -41,12 +41,7 @@ impl Expiry {
     }
 
     /// Whether the worker is due after having finished its `jobs`th request.
-    pub(crate) fn after_job(
-        &self,
-        jobs: u64,
-        memory: Option<u64>,
-        now: Instant,
-    ) -> Option<Reason> {
+    pub(crate) fn after_job(&self, jobs: u64, memory: Option<u64>, now: Instant) -> Option<Reason> {
         if let (Some(limit), Some(memory)) = (self.max_memory, memory)
             && memory > limit
         {

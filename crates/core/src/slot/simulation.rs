@@ -271,9 +271,14 @@ impl World {
     /// A request comes to an idle worker, or the running one ends.
     fn work(&mut self) {
         let deadline = self.now + Duration::from_millis(self.rng.u64(1..4000));
+        let (skipped, not_taken) = (self.rng.f64() < 0.1, self.rng.f64() < 0.05);
         let Some(current) = &mut self.current else { return };
         match current.life {
             Life::Offered => current.life = Life::Assigned,
+            Life::Assigned if skipped => {
+                self.withdraw_current();
+                self.tell(&Event::Skipped);
+            }
             Life::Assigned => {
                 current.life = Life::Busy;
                 current.deadline = deadline;
@@ -283,6 +288,11 @@ impl World {
             Life::Late if current.killed => {
                 self.withdraw_current();
                 self.tell(&Event::Broken(Reason::Died));
+            }
+            Life::Busy if not_taken => {
+                let reason = if self.rng.bool() { Reason::Asked } else { Reason::Died };
+                self.withdraw_current();
+                self.tell(&Event::NotTaken(reason));
             }
             Life::Busy | Life::Late => {
                 let wants_stop = self.rng.f64() < 0.05;
@@ -303,9 +313,11 @@ impl World {
                 self.work();
             }
             let due = self.machine.wake_at().is_some_and(|at| at <= self.now);
-            let waits = self.machine.wake_at().filter(|_| self.current.is_none_or(|c| {
-                c.generation != self.wanted_generation || c.life != Life::Offered
-            }));
+            let waits = self.machine.wake_at().filter(|_| {
+                self.current.is_none_or(|c| {
+                    c.generation != self.wanted_generation || c.life != Life::Offered
+                })
+            });
             if due {
                 self.tell(&Event::Tick);
             } else if let Some(at) = waits {
@@ -313,7 +325,9 @@ impl World {
                 self.tick();
             }
         }
-        let Some(current) = self.current else { self.fail("no worker, and nothing that leads to one") };
+        let Some(current) = self.current else {
+            self.fail("no worker, and nothing that leads to one")
+        };
         self.check(current.life == Life::Offered, "a free worker is not offered");
         if current.recyclable {
             self.check(current.generation == self.wanted_generation, "old code goes on serving");

@@ -47,6 +47,10 @@ pub(crate) enum Event {
         /// Its resident memory in bytes, where it was looked at.
         memory: Option<u64>,
     },
+    /// The request that came was not started: its caller left, or its deadline passed on the way.
+    Skipped,
+    /// The current worker did not take its request: it asked to be stopped, or was dead already.
+    NotTaken(Reason),
     /// The current worker is of no use any more.
     Broken(Reason),
     /// The idle slot is out of the rotation, as [`Action::Withdraw`] asked for.
@@ -110,8 +114,8 @@ pub(crate) struct SlotLimits {
     pub(crate) soft_timeout_grace: Duration,
     /// Between the kill and giving up on the runtime's own account of it.
     pub(crate) kill_grace: Duration,
-    /// A worker that dies idle, younger than this and without having served, counts as a failed
-    /// boot, so that a script which ends at once is not started in a tight loop.
+    /// A worker that ends before it took a request, younger than this and without having served,
+    /// counts as a failed boot, so that a script which ends at once is not started in a tight loop.
     pub(crate) settle: Duration,
 }
 
@@ -183,6 +187,24 @@ pub enum SlotState {
     Ended,
 }
 
+impl SlotState {
+    /// All of them, for metrics.
+    pub const ALL: [Self; 6] =
+        [Self::Booting, Self::Idle, Self::Busy, Self::Stopping, Self::Failing, Self::Ended];
+
+    /// The word for it in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Booting => "booting",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::Failing => "failing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl SlotMachine {
     /// A slot that has not begun. `rng` decides jitter alone.
     pub(crate) fn new(limits: SlotLimits, generation: u64, rng: fastrand::Rng) -> Self {
@@ -212,6 +234,8 @@ impl SlotMachine {
             Event::Finished { wants_stop, memory } => {
                 self.finished(*wants_stop, *memory, now, &mut actions);
             }
+            Event::Skipped => self.skipped(now, &mut actions),
+            Event::NotTaken(reason) => self.not_taken(*reason, now, &mut actions),
             Event::Broken(reason) => self.broken(*reason, now, &mut actions),
             Event::Withdrawn => self.withdrawn(now, &mut actions),
             Event::Cancelled => self.cancelled(now, &mut actions),
@@ -265,6 +289,12 @@ impl SlotMachine {
     /// Whether so many boots failed in a row that the slot cannot be counted on.
     pub(crate) fn is_failing(&self) -> bool {
         self.current.is_none() && self.backoff.is_tripped()
+    }
+
+    /// Notes that further boots will fail like the last one: the slot counts as failing at once.
+    /// It goes on trying, as an operator may cure what is wrong.
+    pub(crate) fn give_up_hope(&mut self) {
+        self.backoff.trip();
     }
 
     /// The generation of the worker that takes requests.
@@ -358,7 +388,7 @@ impl SlotMachine {
         }
         current.jobs += 1;
         current.state = CurrentState::Idle { since: now };
-        self.backoff.succeeded();
+        self.backoff.worked(self.boot == Boot::None);
         if wants_stop {
             return self.replace_now(Action::Retire(Reason::Asked), now, actions);
         }
@@ -385,25 +415,52 @@ impl SlotMachine {
         self.replace_now(Action::Retire(retiring.unwrap_or(Reason::Reload)), now, actions);
     }
 
+    /// The current worker is free again without having run anything.
+    fn skipped(&mut self, now: Instant, actions: &mut Actions) {
+        match self.current.as_ref().map(|current| current.state) {
+            Some(CurrentState::Idle { .. }) if self.mode == Mode::Draining => {
+                self.replace_now(Action::Retire(Reason::Shutdown), now, actions);
+            }
+            Some(CurrentState::Idle { .. }) => self.hand_over_or_offer(now, actions),
+            _ => self.illegal("skipped a request while not idle"),
+        }
+    }
+
+    fn not_taken(&mut self, reason: Reason, now: Instant, actions: &mut Actions) {
+        if let Some(current) = &mut self.current
+            && matches!(current.state, CurrentState::Busy { .. })
+        {
+            // In truth it was idle all along.
+            current.state = CurrentState::Idle { since: now };
+        }
+        self.broken(reason, now, actions);
+    }
+
     fn broken(&mut self, reason: Reason, now: Instant, actions: &mut Actions) {
         let Some(current) = &self.current else { return self.illegal("broken while empty") };
         let idle = matches!(current.state, CurrentState::Idle { .. });
-        let unsettled =
-            idle && current.jobs == 0 && now < current.born + self.limits.settle && reason.is_death();
+        let unsettled = idle && current.jobs == 0 && now < current.born + self.limits.settle;
         let reason = match current.state {
             CurrentState::Stopping { why, .. } | CurrentState::Killed { why, .. } => why,
             CurrentState::Idle { .. } | CurrentState::Busy { .. } => reason,
         };
+        let how = match reason {
+            Reason::Asked => Action::Retire(reason),
+            _ => Action::Discard(reason),
+        };
         if unsettled && self.mode == Mode::Running && !matches!(self.boot, Boot::Ready { .. }) {
             let until = now + self.backoff.failed(&mut self.rng);
             self.current = None;
-            actions.push(Action::Discard(reason));
+            actions.push(how);
             if self.boot == Boot::None {
                 self.boot = Boot::Backoff { until };
             }
             return;
         }
-        self.replace_now(Action::Discard(reason), now, actions);
+        if !unsettled {
+            self.backoff.worked(self.boot == Boot::None);
+        }
+        self.replace_now(how, now, actions);
     }
 
     /// The current worker goes; whoever is ready or can be booted takes over.

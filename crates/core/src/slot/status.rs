@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::control::Control;
 use super::state::SlotState;
 
 /// A slot at one moment.
@@ -49,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) recyclable: bool,
     pub(crate) failures: u32,
     pub(crate) last_error: Option<String>,
+    /// Tells the worker's memory to whoever asks.
+    pub(crate) control: Option<Control>,
 }
 
 impl SlotStatus {
@@ -63,6 +66,7 @@ impl SlotStatus {
             recyclable: true,
             failures: 0,
             last_error: None,
+            control: None,
         }))
     }
 
@@ -70,7 +74,7 @@ impl SlotStatus {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn info(&self, slot: u32, memory_bytes: Option<u64>) -> SlotInfo {
+    pub(crate) fn info(&self, slot: u32) -> SlotInfo {
         let record = self.lock().clone();
         SlotInfo {
             slot,
@@ -80,7 +84,7 @@ impl SlotStatus {
             jobs: record.jobs,
             since_seconds: record.since.elapsed().as_secs_f64(),
             age_seconds: record.ready_at.map(|at| at.elapsed().as_secs_f64()),
-            memory_bytes,
+            memory_bytes: record.control.and_then(|control| control.memory()),
             recyclable: record.recyclable,
             failures: record.failures,
             last_error: record.last_error,

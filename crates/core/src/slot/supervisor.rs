@@ -1,8 +1,9 @@
 //! The one task that holds a slot's worker and carries out what the slot machine decides.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use folk_api::error::TimeoutPhase;
 use folk_api::events::Event as BusEvent;
 use folk_api::runtime::{ExitKind, NotTaken};
-use folk_api::{BootError, Error, Exit, Job, Outcome, Reply, Worker, WorkerControl, WorkerSpec};
+use folk_api::{BootError, Error, Exit, Job, Outcome, Reply, Worker, WorkerSpec};
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
+use super::control::Control;
 use super::exit::Reason;
 use super::state::{Action, Event, SlotMachine};
 use super::status::SlotStatus;
@@ -53,14 +55,16 @@ const TERMINATE_MARGIN: Duration = Duration::from_secs(5);
 /// How often a request may go to another worker because one died before it took it.
 const HANDOVERS_AFTER_DEATH: u32 = 1;
 
-/// How often it may because one asked to be stopped instead. Nothing went wrong then; the bound
-/// only keeps workers that never do anything else from passing it around for ever.
+/// How often it may because one asked to be stopped instead, or had ended by itself in order.
+/// Nothing went wrong then; the bound only keeps workers that never do anything else from passing
+/// it around for ever.
 const HANDOVERS_AFTER_STOP: u32 = 16;
 
 /// A worker that takes requests, or soon will.
 struct Held {
     worker: Box<dyn Worker>,
-    control: Arc<dyn WorkerControl>,
+    control: Control,
+    recyclable: bool,
     pid: Option<u32>,
     generation: u64,
     boot: Duration,
@@ -89,6 +93,8 @@ struct Desk {
     successor: Option<Held>,
     /// Workers on their way out; each has a bounded time for it.
     retiring: JoinSet<()>,
+    /// Ends that time at once.
+    cut: watch::Sender<bool>,
     /// Moved only when something is due earlier than it is armed for, so that a busy slot never
     /// touches the timer wheel.
     timer: Pin<Box<Sleep>>,
@@ -96,7 +102,7 @@ struct Desk {
     /// What the machine decided about the current worker, until it is carried out.
     steps: VecDeque<Step>,
     /// Handles of the current worker and of the request it runs.
-    control: Option<Arc<dyn WorkerControl>>,
+    control: Option<Control>,
     running: Option<Reply>,
     /// A request that came instead of a place in the rotation.
     next: Option<Box<Job>>,
@@ -131,8 +137,7 @@ impl Supervisor {
         status: Arc<SlotStatus>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
-        let machine =
-            SlotMachine::new(pool.slot_limits, pool.generation(), fastrand::Rng::new());
+        let machine = SlotMachine::new(pool.slot_limits, pool.generation(), fastrand::Rng::new());
         let now = Instant::now();
         Self {
             current: None,
@@ -145,6 +150,7 @@ impl Supervisor {
                 boot: None,
                 successor: None,
                 retiring: JoinSet::new(),
+                cut: watch::channel(false).0,
                 timer: Box::pin(tokio::time::sleep_until(now)),
                 armed: None,
                 steps: VecDeque::with_capacity(4),
@@ -172,7 +178,7 @@ impl Supervisor {
             }
             self.carry_out();
         }
-        while self.desk.retiring.join_next().await.is_some() {}
+        self.desk.leave().await;
     }
 
     /// Waits for a request, watching the worker meanwhile.
@@ -206,7 +212,12 @@ impl Supervisor {
         let desk = &mut self.desk;
         if job.reply.is_abandoned() {
             // Its caller left before it was started.
-            return desk.steps.push_back(Step::Offer);
+            return desk.handle(&Event::Skipped);
+        }
+        if job.deadline.passed() {
+            // No worker is to be killed for what can only come too late.
+            job.reply.send(Err(Error::Timeout(TimeoutPhase::Queued)));
+            return desk.handle(&Event::Skipped);
         }
         desk.handle(&Event::Assigned { deadline: job.deadline.instant() });
         let watched = desk.pool.cancel_abandoned.then(|| job.reply.clone());
@@ -250,9 +261,11 @@ impl Supervisor {
             match step {
                 Step::Retire(reason) => {
                     let grace = self.desk.pool.terminate_grace;
+                    self.desk.vacated();
                     self.desk.let_go(self.current.take(), reason, grace);
                 }
                 Step::Discard(reason) => {
+                    self.desk.vacated();
                     self.desk.let_go(self.current.take(), reason, Duration::ZERO);
                 }
                 Step::Promote => {
@@ -266,6 +279,25 @@ impl Supervisor {
 }
 
 impl Desk {
+    /// The slot has ended: nothing more comes to it, and its workers go.
+    async fn leave(&mut self) {
+        let assigned = self.pool.dispatch.leave(self.slot);
+        for job in assigned.into_iter().chain(self.next.take()) {
+            job.reply.send(Err(Error::ShuttingDown));
+        }
+        while !self.retiring.is_empty() {
+            tokio::select! {
+                _ = self.retiring.join_next() => {}
+                command = self.commands.recv(), if !*self.cut.borrow() => {
+                    // The grace that retired workers have ends with the order to stop.
+                    if matches!(command, Some(Command::Stop) | None) {
+                        self.cut.send_replace(true);
+                    }
+                }
+            }
+        }
+    }
+
     /// The next thing that happens beside the current worker. Cancel-safe.
     async fn next_happening(&mut self) -> Happening {
         let boot = &mut self.boot;
@@ -292,7 +324,10 @@ impl Desk {
             }
             Happening::Command(Command::Recycle(reason)) => self.handle(&Event::Recycle(reason)),
             Happening::Command(Command::Drain) => self.handle(&Event::Drain),
-            Happening::Command(Command::Stop) => self.handle(&Event::Stop),
+            Happening::Command(Command::Stop) => {
+                self.cut.send_replace(true);
+                self.handle(&Event::Stop);
+            }
             Happening::Booted(booted) => self.booted(booted),
             Happening::Gone => {}
             Happening::Tick => {
@@ -355,6 +390,7 @@ impl Desk {
         record.jobs = self.machine.jobs();
         record.failures = self.machine.failures();
         if record.state != state {
+            self.pool.metrics.slot_moved(Some(record.state), state, 1.0);
             record.state = state;
             record.since = Instant::now();
         }
@@ -374,8 +410,8 @@ impl Desk {
     fn offer(&mut self) {
         match self.pool.dispatch.offer(self.slot) {
             Offered::Job(job) => self.next = Some(job),
-            Offered::Idle => {}
-            Offered::Drained => self.pool.drain_slots(),
+            // Drained: the order to end comes from the pool, which watches the queue.
+            Offered::Idle | Offered::Drained => {}
         }
     }
 
@@ -393,12 +429,13 @@ impl Desk {
             Ok(Outcome::DoneAndStop) => Event::Finished { wants_stop: true, memory: None },
             Ok(Outcome::NotTaken { job, why: NotTaken::Stopping }) => {
                 self.hand_elsewhere(job, HANDOVERS_AFTER_STOP, "it asked to be stopped");
-                Event::Finished { wants_stop: true, memory: None }
+                Event::NotTaken(Reason::Asked)
             }
             Ok(Outcome::NotTaken { job, why: NotTaken::Died(exit) }) => {
                 self.note_death(Reason::Died, &exit);
-                self.hand_elsewhere(job, HANDOVERS_AFTER_DEATH, &exit.to_string());
-                Event::Broken(Reason::Died)
+                self.hand_elsewhere(job, handovers_after(&exit), &exit.to_string());
+                self.status.lock().last_error = Some(exit.to_string());
+                Event::NotTaken(Reason::Died)
             }
             Ok(Outcome::Failed(error)) => {
                 let reason = match &error {
@@ -418,6 +455,7 @@ impl Desk {
             }
         };
         self.handle(&event);
+        self.announce_failing();
     }
 
     /// The idle worker died. A request that is on its way to it goes elsewhere.
@@ -426,10 +464,11 @@ impl Desk {
         if !self.pool.dispatch.withdraw(self.slot)
             && let Some(job) = self.pool.dispatch.take_assigned(self.slot)
         {
-            self.hand_elsewhere(job, HANDOVERS_AFTER_DEATH, &exit.to_string());
+            self.hand_elsewhere(job, handovers_after(exit), &exit.to_string());
         }
+        self.status.lock().last_error = Some(exit.to_string());
         self.handle(&Event::Broken(reason));
-        self.note_failing(&exit.to_string());
+        self.announce_failing();
     }
 
     /// Gives a request of which nothing was run to another worker, `limit` times at most.
@@ -477,12 +516,17 @@ impl Desk {
         self.boot = None;
         match booted {
             Ok(held) => {
-                let recyclable = held.worker.is_recyclable();
+                let recyclable = held.recyclable;
+                let generation = held.generation;
                 self.successor = Some(held);
                 self.handle(&Event::Booted { recyclable });
+                self.settle_reload_ahead(generation);
             }
             Err(error) => {
                 self.handle(&Event::BootFailed);
+                if error.permanent {
+                    self.machine.give_up_hope();
+                }
                 self.boot_failed(error);
             }
         }
@@ -502,7 +546,8 @@ impl Desk {
             failures,
         });
         self.pool.metrics.boot_failed();
-        self.note_failing(&error.message);
+        self.status.lock().last_error = Some(error.message.clone());
+        self.announce_failing();
         if let Some((_, done)) = self.reload.take() {
             // Whoever asked may be gone; the log has it as well.
             let _asked = done.send(Err(error));
@@ -511,25 +556,37 @@ impl Desk {
 
     /// Once the slot cannot be counted on, says so; with the last slot to say so, all who wait
     /// are refused.
-    fn note_failing(&self, message: &str) {
-        self.status.lock().last_error = Some(message.to_owned());
+    fn announce_failing(&self) {
         if self.machine.is_failing() {
-            self.pool.slot_failing(self.slot, message);
+            let message = self.status.lock().last_error.clone();
+            self.pool
+                .slot_failing(self.slot, message.as_deref().unwrap_or("no worker stays alive"));
         }
+    }
+
+    /// No worker takes requests any more; one may soon.
+    fn vacated(&mut self) {
+        self.control = None;
+        let mut record = self.status.lock();
+        record.pid = None;
+        record.generation = None;
+        record.ready_at = None;
+        record.control = None;
     }
 
     /// The successor has become the current worker.
     fn promoted(&mut self, held: Option<&Held>) {
         let Some(held) = held else { return };
-        self.control = Some(Arc::clone(&held.control));
+        self.control = Some(held.control.clone());
         self.memory_checked = Instant::now();
         {
             let mut record = self.status.lock();
             record.pid = held.pid;
             record.generation = Some(held.generation);
             record.ready_at = Some(Instant::now());
-            record.recyclable = held.worker.is_recyclable();
+            record.recyclable = held.recyclable;
             record.last_error = None;
+            record.control = Some(held.control.clone());
         }
         tracing::info!(
             target: "folk::pool",
@@ -562,26 +619,44 @@ impl Desk {
         }
     }
 
+    /// A successor that only waits for the running request to end is as good as serving: that may
+    /// take long, and the other slots need not wait for it.
+    fn settle_reload_ahead(&mut self, booted: u64) {
+        if self.running.is_some()
+            && let Some((_, done)) = self.reload.take_if(|(wanted, _)| *wanted == booted)
+        {
+            let _asked = done.send(Ok(()));
+        }
+    }
+
     /// Ends a worker beside the slot's further life.
     fn let_go(&mut self, held: Option<Held>, reason: Reason, grace: Duration) {
         let Some(Held { mut worker, pid, .. }) = held else { return };
         self.pool.metrics.worker_gone(reason);
         let pool = Arc::clone(&self.pool);
         let slot = self.slot as u32;
+        let cut = self.cut.subscribe();
         self.retiring.spawn(async move {
-            let ending = contained(worker.terminate(grace));
-            let exit = match tokio::time::timeout(grace + TERMINATE_MARGIN, ending).await {
-                Ok(Ok(exit)) => exit.to_string(),
-                Ok(Err(panic)) => format!("its runtime panicked: {panic}"),
-                Err(_elapsed) => "its runtime did not end it in time".to_owned(),
+            let ended = {
+                let ending = contained(worker.terminate(grace));
+                let bounded = tokio::time::timeout(grace + TERMINATE_MARGIN, ending);
+                tokio::select! {
+                    ended = bounded => match ended {
+                        Ok(Ok(exit)) => Ok(exit),
+                        Ok(Err(panic)) => Err(format!("its runtime panicked: {panic}")),
+                        Err(_elapsed) => Err("its runtime did not end it in time".to_owned()),
+                    },
+                    () = was_cut(cut), if !grace.is_zero() => Err("cut: told to stop at once".to_owned()),
+                }
             };
             // Whatever is left of it, dropping it kills.
             drop(worker);
             tracing::info!(
                 target: "folk::pool",
-                pool = %pool.name, slot, pid, reason = reason.label(), exit,
+                pool = %pool.name, slot, pid, reason = reason.label(), exit = account(&ended),
                 "a worker is gone"
             );
+            let exit = ended.map_or_else(|why| why, |exit| exit.to_string());
             pool.events.publish(BusEvent::WorkerGone {
                 pool: pool.name.clone(),
                 slot,
@@ -620,12 +695,12 @@ async fn boot(pool: Arc<PoolShared>, spec: WorkerSpec) -> Result<Held, BootError
     };
     let spawning = contained(pool.runtime.spawn(&spec));
     let mut worker = match tokio::time::timeout_at(deadline, spawning).await {
-        Ok(spawned) => spawned.map_err(panicked)??,
+        Ok(spawned) => spawned.map_err(runtime_panicked)??,
         Err(_elapsed) => return Err(BootError::new(format!("the worker {}", late()))),
     };
     let readying = tokio::time::timeout_at(deadline, contained(worker.ready())).await;
     match readying {
-        Ok(ready) => ready.map_err(panicked)??,
+        Ok(ready) => ready.map_err(runtime_panicked)??,
         Err(_elapsed) => {
             let ending = contained(worker.terminate(Duration::ZERO));
             let words = match tokio::time::timeout(TERMINATE_MARGIN, ending).await {
@@ -637,9 +712,37 @@ async fn boot(pool: Arc<PoolShared>, spec: WorkerSpec) -> Result<Held, BootError
             return Err(BootError::new(format!("the worker {}{words}", late())));
         }
     }
-    let control = worker.control();
-    let pid = control.pid();
-    Ok(Held { worker, control, pid, generation: spec.generation, boot: started.elapsed() })
+    let looked = catch_unwind(AssertUnwindSafe(|| (worker.control(), worker.is_recyclable())));
+    let (control, recyclable) = looked.map_err(|panic| runtime_panicked(panic_text(&*panic)))?;
+    let control = Control::new(control);
+    let (pid, generation) = (control.pid(), spec.generation);
+    Ok(Held { worker, control, recyclable, pid, generation, boot: started.elapsed() })
+}
+
+/// How often a request may go on after a worker that was gone before it took it.
+fn handovers_after(exit: &Exit) -> u32 {
+    match exit.kind {
+        ExitKind::Code(0) => HANDOVERS_AFTER_STOP,
+        _ => HANDOVERS_AFTER_DEATH,
+    }
+}
+
+/// How a worker ended, for the log. What one said that ended in order stands there already.
+fn account(ended: &Result<Exit, String>) -> String {
+    match ended {
+        Ok(Exit { kind: kind @ ExitKind::Code(0), .. }) => {
+            Exit { kind: *kind, last_words: String::new() }.to_string()
+        }
+        Ok(exit) => exit.to_string(),
+        Err(why) => why.clone(),
+    }
+}
+
+async fn was_cut(mut cut: watch::Receiver<bool>) {
+    if cut.wait_for(|cut| *cut).await.is_err() {
+        // Nobody is left to say so.
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn poll_boot(boot: &mut Option<BootFuture>) -> Result<Held, BootError> {
@@ -656,17 +759,19 @@ async fn abandoned(reply: Option<&Reply>) {
     }
 }
 
-fn panicked(message: String) -> BootError {
+fn runtime_panicked(message: impl std::fmt::Display) -> BootError {
     BootError::new(format!("the runtime panicked: {message}"))
 }
 
 /// Keeps a panic of a runtime from ending the slot; the text is what it panicked with.
 async fn contained<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| {
-        panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned())
-    })
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
