@@ -11,6 +11,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::time::Instant;
+
 use crate::{Deadline, Error, Request, Response};
 
 /// One request on its way to a worker.
@@ -24,13 +26,16 @@ pub struct Job {
     pub reply: Reply,
     /// How often it was handed to a worker that did not take it. Retried once.
     pub handovers: u32,
+    /// Since when it has been on its way.
+    pub since: Instant,
 }
 
 impl Job {
     /// A job and the answer to wait for.
     pub fn new(request: Request, deadline: Deadline) -> (Self, Answer) {
         let (reply, answer) = Reply::new();
-        (Self { request, deadline, reply, handovers: 0 }, answer)
+        let since = Instant::now();
+        (Self { request, deadline, reply, handovers: 0, since }, answer)
     }
 }
 

@@ -80,7 +80,7 @@ impl Plugins {
             let ending = AssertUnwindSafe(plugin.shutdown(&cx)).catch_unwind();
             match tokio::time::timeout(cx.timeout, ending).await {
                 Ok(Ok(Ok(()))) => {
-                    tracing::debug!(target: "folk::plugin", plugin = name, "shut down")
+                    tracing::debug!(target: "folk::plugin", plugin = name, "shut down");
                 }
                 Ok(Ok(Err(error))) => {
                     tracing::error!(target: "folk::plugin", plugin = name, error = format!("{error:#}"), "failed to shut down");

@@ -12,6 +12,10 @@ use crate::slot::{Reason, SlotState};
 const BOOT_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Upper bounds for waits in the queue, in seconds: from one short request to the queue timeout.
+const WAIT_BUCKETS: [f64; 11] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
 /// The outcomes of requests as labels: `ok`, and those of [`Error::label`].
 const OUTCOMES: [&str; 14] = [
     "ok",
@@ -35,6 +39,7 @@ pub(crate) struct PoolMetrics {
     gone: Vec<(Reason, Arc<dyn Counter>)>,
     boot_failures: Arc<dyn Counter>,
     boot_seconds: Arc<dyn Histogram>,
+    queue_wait: Arc<dyn Histogram>,
     /// How many requests wait.
     pub(crate) queued: Arc<dyn Gauge>,
     /// Slots by what they do.
@@ -77,11 +82,20 @@ impl PoolMetrics {
                 spec("folk_pool_boot_seconds", "Time from spawn to ready"),
                 &BOOT_BUCKETS,
             )?,
+            queue_wait: registry.histogram(
+                spec("folk_pool_queue_wait_seconds", "How long requests waited that had to"),
+                &WAIT_BUCKETS,
+            )?,
             queued: registry.gauge(spec("folk_pool_queued", "Requests that wait for a worker"))?,
             slots: SlotState::ALL.into_iter().map(by_state).collect::<Result<_, _>>()?,
         };
         metrics.slot_moved(None, SlotState::Booting, slots as f64);
         Ok(metrics)
+    }
+
+    /// Notes how long a request stood in the queue.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.queue_wait.observe(time.as_secs_f64());
     }
 
     /// Notes how a request ended.

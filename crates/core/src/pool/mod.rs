@@ -26,9 +26,10 @@ use tokio::time::Instant;
 use self::dispatch::{Admission, Dispatch, Ticket};
 use self::metrics::PoolMetrics;
 pub use self::settings::{PoolSettings, Workers};
+use crate::slot::command::{COMMANDS, Command};
 use crate::slot::state::SlotLimits;
 use crate::slot::status::{SlotInfo, SlotStatus};
-use crate::slot::supervisor::{COMMANDS, Command, Supervisor};
+use crate::slot::supervisor::Supervisor;
 use crate::slot::{Reason, SlotState};
 
 /// A named set of slots with one runtime. Dropping it ends its workers at once; see

@@ -3,7 +3,11 @@
 //! `state` decides, `supervisor` acts. The supervisor is the only one who holds the worker.
 
 pub(crate) mod backoff;
+mod boot;
+pub(crate) mod command;
+mod contain;
 pub(crate) mod control;
+mod desk;
 pub(crate) mod exit;
 pub(crate) mod recycle;
 #[cfg(test)]

@@ -130,3 +130,21 @@ async fn the_bus_tells_of_workers_and_reloads() {
     told.sort_unstable();
     assert_eq!(told, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_in_the_queue_is_measured_for_those_who_wait() {
+    let mock = MockRuntime::new();
+    let mut bench = Bench::start_with(&calm(1), mock).await;
+    let mut worker = bench.handle.spawned().await;
+    worker.ready();
+    let _first = bench.call("first");
+    let running = worker.running().await;
+    let _second = bench.call("second");
+    tokio::time::sleep(secs(2)).await;
+    running.answer("done");
+    worker.running().await.answer("done");
+    quiet().await;
+    let text = bench.metrics.render().unwrap();
+    assert!(text.contains("folk_pool_queue_wait_seconds_count{pool=\"test\"} 1"), "{text}");
+    assert!(text.contains("folk_pool_queue_wait_seconds_sum{pool=\"test\"} 2"), "{text}");
+}
