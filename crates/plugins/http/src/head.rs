@@ -17,7 +17,9 @@ use crate::shared::Shared;
 pub(crate) struct Noted {
     host: Option<HeaderValue>,
     hosts: u32,
-    chunked: bool,
+    /// Transfer-Encoding headers, and whether one of them says anything but `chunked`.
+    codings: u32,
+    foreign_coding: bool,
     pub(crate) accept: Option<HeaderValue>,
     pub(crate) accept_encoding: Option<HeaderValue>,
     pub(crate) referer: Option<HeaderValue>,
@@ -35,7 +37,11 @@ impl Noted {
                     noted.hosts += 1;
                     noted.host = Some(value.clone());
                 }
-                TRANSFER_ENCODING => noted.chunked = true,
+                TRANSFER_ENCODING => {
+                    noted.codings += 1;
+                    let coding = value.as_bytes().trim_ascii();
+                    noted.foreign_coding |= !coding.eq_ignore_ascii_case(b"chunked");
+                }
                 ACCEPT => noted.accept = Some(value.clone()),
                 ACCEPT_ENCODING => noted.accept_encoding = Some(value.clone()),
                 REFERER => noted.referer = Some(value.clone()),
@@ -105,7 +111,11 @@ pub(crate) fn check(parts: &mut Parts, noted: &Noted, shared: &Shared) -> Result
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
     }
-    if noted.chunked && shared.head().has_two_lengths(parts.method.as_str()) {
+    if noted.foreign_coding || noted.codings > 1 {
+        // PHP would get the body still coded, and another server on the way may read it otherwise.
+        return Err(Refusal::bad("it has a transfer-encoding other than chunked, once"));
+    }
+    if noted.codings > 0 && shared.head().has_two_lengths(parts.method.as_str()) {
         return Err(Refusal::bad("it has both content-length and transfer-encoding"));
     }
     let authority = authority(&parts.uri, noted)?;

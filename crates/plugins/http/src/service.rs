@@ -154,9 +154,9 @@ impl Service {
         let is_failure =
             verdict.status.is_server_error() && verdict.status != StatusCode::SERVICE_UNAVAILABLE;
         if is_failure {
-            tracing::warn!(%id, status = verdict.status.as_u16(), "request failed: {detail}");
+            tracing::warn!(%id, status = verdict.status.as_u16(), error = %detail, "request failed");
         } else {
-            tracing::debug!(%id, status = verdict.status.as_u16(), "request refused: {detail}");
+            tracing::debug!(%id, status = verdict.status.as_u16(), error = %detail, "request refused");
         }
         let shown = self.settings.debug.then_some(detail.as_str());
         verdict.response(noted.accept.as_ref(), id, shown)
