@@ -6,7 +6,7 @@
 //! ```text
 //! 0        1      2        6        10    11    12          12+4n
 //! ┌────────┬──────┬────────┬────────┬─────┬─────┬───────────┬─────────┐
-//! │ver│len │flags │length  │crc32   │bits │ 0   │n options  │payload  │
+//! │ver│len │flags │length  │crc32   │bits │tag  │n options  │payload  │
 //! └────────┴──────┴────────┴────────┴─────┴─────┴───────────┴─────────┘
 //! ```
 
@@ -42,6 +42,8 @@ pub mod bits {
     pub const PONG: u8 = 0x08;
 }
 
+/// Where in a head the [tag](Head::tag) stands.
+pub const TAG: usize = 11;
 /// Length of a header without options, in bytes.
 pub const HEADER: usize = 12;
 /// The most options a frame may have.
@@ -56,6 +58,8 @@ pub struct Head {
     pub flags: u8,
     /// See [`bits`].
     pub bits: u8,
+    /// Byte 11. Goridge leaves it zero; the folk dialect numbers requests with it.
+    pub tag: u8,
     /// Length of the payload in bytes.
     pub length: u32,
     options: [u32; MAX_OPTIONS],
@@ -185,6 +189,7 @@ pub fn decode_head(bytes: &[u8], limit: u32) -> Result<Option<Head>, FrameError>
     Ok(Some(Head {
         flags: fixed[1],
         bits: fixed[10],
+        tag: fixed[11],
         length,
         options,
         option_count: (words - 3) as u8,

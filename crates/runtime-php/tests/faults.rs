@@ -72,6 +72,16 @@ async fn a_second_answer_that_comes_later_is_found_before_the_next_request() {
 }
 
 #[tokio::test]
+async fn an_answer_to_an_earlier_request_is_not_taken_for_that_to_the_running_one() {
+    let mut bench = Bench::folk().await;
+    assert_eq!(bench.text("/late-answer").await, "first");
+    let Error::Protocol(why) = bench.get("/beside-late-answer").await.failure() else {
+        panic!("not a breach of the protocol")
+    };
+    assert!(why.contains("an answer to another request"), "{why}");
+}
+
+#[tokio::test]
 async fn a_death_between_requests_is_noticed_without_traffic() {
     let mut bench = Bench::folk().await;
     let control = bench.worker.control();

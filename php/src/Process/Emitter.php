@@ -36,6 +36,8 @@ final class Emitter
     private const TIME_A_PING = 250_000_000;
 
     public int $phase = self::IDLE;
+    /** The number of the request, one byte, which every frame of its answer repeats. */
+    public string $tag = "\0";
 
     private int $parts = 0;
     private int $asked = 0;
@@ -95,13 +97,16 @@ final class Emitter
     public function inform(int $status, array $headers): void
     {
         if ($this->phase === self::TAKEN) {
-            $this->relay->send(Frame::answer(\serialize([$status, $headers]), 0, Frame::RAW, Frame::STREAM));
+            $head = Frame::answer(\serialize([$status, $headers]), 0, Frame::RAW, Frame::STREAM);
+            $head[Frame::TAG] = $this->tag;
+            $this->relay->send($head);
         }
     }
 
     /** Sends the only or the last frame of an answer. */
     public function sendWhole(string $head, string $body): void
     {
+        $head[Frame::TAG] = $this->tag;
         if (\strlen($body) <= self::COPIED) {
             $this->relay->send($head . $body);
         } else {
@@ -200,6 +205,7 @@ final class Emitter
         $context = $this->phase === self::TAKEN ? $context : '';
         $ask = ++$this->parts % self::PARTS_A_PING === 0 || \hrtime(true) - $this->asked > self::TIME_A_PING;
         $head = Frame::answer($context, \strlen($bytes), Frame::RAW, $ask ? Frame::STREAM | Frame::PING : Frame::STREAM);
+        $head[Frame::TAG] = $this->tag;
         // From the first byte on the answer can only be cut, not replaced.
         $this->phase = self::STREAMING;
         if (\strlen($bytes) <= self::COPIED) {

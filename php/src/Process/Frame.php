@@ -17,6 +17,8 @@ final class Frame
     public const PING = 0x04;
     public const PONG = 0x08;
 
+    /** Where in a head the number of the request stands. */
+    public const TAG = 11;
     /** The fixed part of the head, which says how long the whole is. */
     public const HEAD = 12;
 

@@ -143,6 +143,7 @@ final class Loop
                 continue;
             }
             $emitter->phase = Emitter::TAKEN;
+            $emitter->tag = $frame[Frame::TAG];
             $contextLength = \unpack('V', $frame, 12)[1];
             try {
                 if ($handler !== null && \substr_compare($frame, self::HTTP, self::REQUEST_HEAD, 21) === 0) {

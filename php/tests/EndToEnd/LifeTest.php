@@ -69,7 +69,7 @@ final class LifeTest extends TestCase
     public function testAContextThatCannotBeReadIsAnError(): void
     {
         $worker = new WorkerProcess('app.php');
-        $worker->send(Frame::encode(Frame::RAW, 'a:14:{i:0;s:4:"http";i:1;s:3:"GET";i:2;s:8:"/request";garbage', [61]));
+        $worker->send(WorkerProcess::tagged(Frame::encode(Frame::RAW, 'a:14:{i:0;s:4:"http";i:1;s:3:"GET";i:2;s:8:"/request";garbage', [61])));
         self::assertStringContainsString('not in the folk dialect', (string) $worker->answer()->error);
         self::assertSame(200, $worker->get('/hello')->status);
     }

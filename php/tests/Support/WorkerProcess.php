@@ -21,6 +21,7 @@ final class WorkerProcess
     /** @var resource */
     private $out;
     private string $buffer = '';
+    private static string $tag = "\0";
     private ?int $exitCode = null;
 
     /**
@@ -141,7 +142,13 @@ final class WorkerProcess
     {
         $context = \serialize($context);
 
-        return Frame::encode(Frame::RAW, $context . $body, [\strlen($context)]);
+        return self::tagged(Frame::encode(Frame::RAW, $context . $body, [\strlen($context)]));
+    }
+
+    /** Numbers a request, as its answer must be numbered. */
+    public static function tagged(string $frame): string
+    {
+        return \substr_replace($frame, self::$tag = \chr(\random_int(1, 255)), Frame::TAG, 1);
     }
 
     /** Reads a whole answer, answering each PING by a PONG, or by a STOP once $stopAt came. */
@@ -284,7 +291,8 @@ final class WorkerProcess
     private static function checked(string $bytes): Frame
     {
         $frame = Frame::decode($bytes);
-        if (\unpack('V', $bytes, 6)[1] !== \crc32(\substr($bytes, 0, 6)) || $bytes[11] !== "\0") {
+        $tag = $frame->flags & Frame::CONTROL ? "\0" : self::$tag;
+        if (\unpack('V', $bytes, 6)[1] !== \crc32(\substr($bytes, 0, 6)) || $bytes[Frame::TAG] !== $tag) {
             throw new \UnexpectedValueException('the head of a frame is wrong');
         }
 

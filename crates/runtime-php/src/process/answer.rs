@@ -57,16 +57,18 @@ impl BrokenOff {
     }
 }
 
-/// Reads the answer to `job` and hands it over. `encoding` is that of the request.
+/// Reads the answer to `job` and hands it over. `encoding` and `tag` are those of the request.
 pub(crate) async fn receive(
     wire: &mut Wire,
     job: &mut Job,
     encoding: Encoding,
+    tag: u8,
 ) -> Result<Taken, BrokenOff> {
     let mut answer = Answer {
         wire,
         job,
         encoding,
+        tag,
         reader: Reader::Waiting,
         begun: false,
         told_to_stop: false,
@@ -89,6 +91,7 @@ struct Answer<'a> {
     wire: &'a mut Wire,
     job: &'a mut Job,
     encoding: Encoding,
+    tag: u8,
     reader: Reader,
     begun: bool,
     told_to_stop: bool,
@@ -109,6 +112,11 @@ impl Answer<'_> {
         loop {
             let head = self.next_head().await?;
             self.begun = true;
+            if head.tag != self.tag {
+                return Err(Broken::Protocol(
+                    "an answer to another request than the one it runs".to_owned(),
+                ));
+            }
             if head.has(flags::CONTROL) {
                 return Err(Broken::Protocol("a control frame where an answer belongs".to_owned()));
             }

@@ -14,11 +14,14 @@ use super::{Codec, http_context, proto, roadrunner};
 const REQUEST_HEAD: usize = folk_goridge::HEADER + 4;
 /// Bodies up to this many bytes are copied behind the context, to be written in one go.
 const COPIED_BODY: usize = 64 * 1024;
-/// Writes head, context and a small body of a request into `out`.
+
+/// Writes head, context and a small body of a request into `out`. The answer of a folk worker
+/// repeats the `tag`.
 pub(crate) fn encode(
     request: &Request,
     dialect: Dialect,
     codec: Codec,
+    tag: u8,
     out: &mut BytesMut,
 ) -> Result<Encoding, Error> {
     if let Request::Http(http) = request
@@ -80,6 +83,7 @@ pub(crate) fn encode(
     let mut head = BytesMut::with_capacity(REQUEST_HEAD);
     encode_head(&mut head, flag, 0, &[context], length);
     out[..REQUEST_HEAD].copy_from_slice(&head);
+    out[folk_goridge::TAG] = tag;
     Ok(encoding)
 }
 

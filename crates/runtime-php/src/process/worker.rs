@@ -40,6 +40,8 @@ pub(crate) struct ProcessWorker {
     process: Arc<Process>,
     state: State,
     outbox: BytesMut,
+    /// The number of the last request, as its frame and its answer have it.
+    tag: u8,
     /// How it ended, once that was found on the connection rather than by the process.
     fate: Option<Exit>,
 }
@@ -61,6 +63,7 @@ impl ProcessWorker {
             process: started.process,
             state: State::Booting(Some(started.door)),
             outbox: BytesMut::new(),
+            tag: 0,
             fate: None,
         }
     }
@@ -102,7 +105,13 @@ impl Worker for ProcessWorker {
         };
         *busy = true;
         let codec = self.settings.codec;
-        let encoding = match encode(&job.request, *dialect, codec, &mut self.outbox) {
+        let tag = match dialect {
+            // Never zero, which is what a frame has that knows of no tags.
+            Dialect::Folk => self.tag % u8::MAX + 1,
+            Dialect::RoadRunner => 0,
+        };
+        self.tag = tag;
+        let encoding = match encode(&job.request, *dialect, codec, tag, &mut self.outbox) {
             Ok(encoding) => encoding,
             Err(error) => {
                 *busy = false;
@@ -117,7 +126,7 @@ impl Worker for ProcessWorker {
         if let Err(unsent) = sent {
             return self.not_delivered(job, unsent).await;
         }
-        let taken = answer::receive(wire, &mut job, encoding).await;
+        let taken = answer::receive(wire, &mut job, encoding, tag).await;
         if let (Ok(Taken::Answered { server_error: true }), Dialect::RoadRunner) =
             (&taken, *dialect)
             && let Err(why) = afterthought::hear_out(wire, &self.process).await

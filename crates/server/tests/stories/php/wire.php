@@ -54,12 +54,15 @@ final class Wire
         $this->write(self::head($flags, strlen($payload), $options) . $payload);
     }
 
+    /** The number of the last request, which its answer repeats. */
+    public static string $tag = "\0";
+
     /** @param list<int> $options */
     public static function head(int $flags, int $length, array $options = [], int $bits = 0): string
     {
         $start = pack('CCV', 0x13 + count($options), $flags, $length);
 
-        return $start . pack('VCxV*', crc32($start), $bits, ...$options);
+        return $start . pack('VCaV*', crc32($start), $bits, self::$tag, ...$options);
     }
 
     public function write(string $bytes): void
@@ -81,6 +84,9 @@ final class Wire
     private function read(): array
     {
         $head = $this->bytes(12);
+        if ((ord($head[1]) & self::CONTROL) === 0 && ord($head[10]) === 0) {
+            self::$tag = $head[11];
+        }
         $options = $this->bytes(4 * ((ord($head[0]) & 0x0f) - 3));
 
         return [ord($head[1]), array_values(unpack('V*', $options) ?: []), $this->bytes(unpack('V', $head, 2)[1])];
