@@ -22,7 +22,7 @@ else
 fi
 RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --no-deps --locked --quiet
 if cargo deny --version >/dev/null 2>&1; then
-    run cargo deny --offline check licenses bans sources
+    run cargo deny --log-level error --offline check licenses bans sources
 else
     say "skipped: cargo-deny is not installed (cargo install cargo-deny)"
 fi
@@ -30,7 +30,7 @@ if command -v php >/dev/null; then
     say "php -l over php/ and examples/"
     while IFS= read -r file; do
         php -l "$file" >/dev/null || { say "FAILED: php -l $file"; failed=1; }
-    done < <(git ls-files '*.php' | grep -v '/broken')
+    done < <(git ls-files '*.php' | grep -v 'fixtures/parse-error')
 fi
 say "the layers: api knows no sibling, core no runtime and no plugin"
 if grep -qE '^folk-(core|runtime|plugin|server|goridge)' crates/api/Cargo.toml; then
