@@ -17,7 +17,8 @@ pub const METHOD_ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 /// dropped then; one that runs is finished or cancelled, as the pool is configured.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Has `request` answered by `deadline`.
+    /// Has `request` answered by `deadline`. Where the body must be read before a worker can take
+    /// the request, the time that takes is the client's: the deadline moves by it.
     ///
     /// The response's body may still be arriving when this returns; dropping it unread tells the
     /// worker to stop producing it.
@@ -61,5 +62,13 @@ impl<T: Executor + ?Sized> Executor for Arc<T> {
 
     fn deadline(&self) -> Deadline {
         (**self).deadline()
+    }
+
+    async fn execute_method(&self, method: &str, payload: Bytes) -> Result<Bytes, Error> {
+        (**self).execute_method(method, payload).await
+    }
+
+    async fn execute_value(&self, method: &str, value: Value) -> Result<Value, Error> {
+        (**self).execute_value(method, value).await
     }
 }

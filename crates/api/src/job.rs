@@ -24,7 +24,8 @@ pub struct Job {
     pub deadline: Deadline,
     /// Where the answer goes.
     pub reply: Reply,
-    /// How often it was handed to a worker that did not take it. Retried once.
+    /// How often it was handed to a worker that did not take it: once after a death, more often where
+    /// workers only asked to be stopped.
     pub handovers: u32,
     /// Since when it has been on its way.
     pub since: Instant,
@@ -51,7 +52,7 @@ struct State {
     abandoned: bool,
     replies: usize,
     reader: Option<Waker>,
-    watcher: Option<Waker>,
+    watchers: Vec<Waker>,
 }
 
 impl Cell {
@@ -73,7 +74,7 @@ impl Reply {
             abandoned: false,
             replies: 1,
             reader: None,
-            watcher: None,
+            watchers: Vec::new(),
         })));
         (Self(Arc::clone(&cell)), Answer(cell))
     }
@@ -106,14 +107,16 @@ impl Reply {
         self.0.lock().abandoned
     }
 
-    /// Waits until the caller leaves. Never ends once it was answered. One task may wait at a time.
+    /// Waits until the caller leaves. Never ends once it was answered. A few tasks may wait.
     pub async fn abandoned(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.0.lock();
             if state.abandoned {
                 return Poll::Ready(());
             }
-            replace_waker(&mut state.watcher, cx);
+            if !state.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.watchers.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;
@@ -164,16 +167,16 @@ impl Future for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let (unread, watcher) = {
+        let (unread, watchers) = {
             let mut state = self.0.lock();
             if !state.answered {
                 state.abandoned = true;
             }
-            (state.value.take(), state.watcher.take())
+            (state.value.take(), std::mem::take(&mut state.watchers))
         };
         // Outside the lock: dropping an unread response runs code of others.
         drop(unread);
-        if let Some(watcher) = watcher {
+        for watcher in watchers {
             watcher.wake();
         }
     }

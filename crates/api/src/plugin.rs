@@ -38,8 +38,12 @@ pub trait Plugin: Send + Sync + 'static {
     async fn boot(&mut self, cx: &BootContext) -> anyhow::Result<()>;
 
     /// Takes work until [`Lifecycle::draining`], finishes what runs, returns. What still runs at
-    /// [`Lifecycle::stopping`] is dropped.
-    async fn serve(self: Arc<Self>, cx: ServeContext) -> anyhow::Result<()>;
+    /// [`Lifecycle::stopping`] is dropped. A plugin that returns before the drain ends the server: it
+    /// cannot do its work any more. One that has nothing to do here leaves this as it is.
+    async fn serve(self: Arc<Self>, cx: ServeContext) -> anyhow::Result<()> {
+        cx.lifecycle.draining().await;
+        Ok(())
+    }
 
     /// Releases what [`boot`](Self::boot) took.
     async fn shutdown(&self, cx: &ShutdownContext) -> anyhow::Result<()> {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::Body;
+use crate::error::TimeoutPhase;
+use crate::{Body, BodyError, Error};
 
 /// The answer of a worker. For HTTP it is the response; a method's or task's answer is the body of
 /// a 200 without headers.
@@ -24,7 +25,18 @@ impl Response {
     }
 
     /// The whole body, for answers that are small by nature: at most `limit` bytes.
-    pub async fn into_bytes(self, limit: u64) -> Result<Bytes, crate::Error> {
-        self.body.collect(limit).await.map_err(|error| crate::Error::Died(error.to_string()))
+    ///
+    /// # Errors
+    ///
+    /// It is larger, or it broke off.
+    pub async fn into_bytes(self, limit: u64) -> Result<Bytes, Error> {
+        self.body.collect(limit).await.map_err(|error| match error {
+            BodyError::TooLarge { limit } => Error::Application {
+                code: None,
+                message: format!("it answered more than {limit} bytes"),
+            },
+            BodyError::Timeout => Error::Timeout(TimeoutPhase::Running),
+            BodyError::Disconnected | BodyError::Failed(_) => Error::Died(error.to_string()),
+        })
     }
 }

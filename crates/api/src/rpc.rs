@@ -60,7 +60,8 @@ pub enum RpcError {
     Failed(String),
 }
 
-/// A method.
+/// A method. It may be called from the time it is registered until the server stops: also before
+/// the plugin's `serve` has begun and after it has returned.
 #[async_trait]
 pub trait RpcMethod: Send + Sync {
     /// Answers one call. Bounded from outside by the server's deadline for calls.
@@ -77,7 +78,9 @@ pub trait RpcRegistry: Send + Sync {
     fn register(&self, name: &str, method: Arc<dyn RpcMethod>) -> anyhow::Result<()>;
 }
 
-/// A method from a function of value to value, for methods that take and give JSON.
+/// A method from a function of value to value, for methods that take and give JSON. The function
+/// answers from memory, at once: it runs on the server's own threads. A method that does I/O or takes
+/// long implements [`RpcMethod`].
 pub fn json_method<F>(function: F) -> Arc<dyn RpcMethod>
 where
     F: Fn(Value) -> Result<Value, RpcError> + Send + Sync + 'static,

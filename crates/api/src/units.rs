@@ -22,10 +22,16 @@ pub enum UnitError {
     /// Not a duration.
     #[error("{0:?} is not a duration; write it with its unit, as in \"30s\", \"250ms\" or \"1h\"")]
     Duration(String),
+    /// Longer than anything can be meant to take.
+    #[error("{0:?} is more than a hundred years")]
+    TooLong(String),
     /// Not a size.
     #[error("{0:?} is not a size; write it with its unit, as in \"256MiB\" or \"512KB\"")]
     Size(String),
 }
+
+/// The longest duration: far enough, and near enough to be added to any moment.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl FromStr for HumanDuration {
     type Err = UnitError;
@@ -52,6 +58,9 @@ impl FromStr for HumanDuration {
                 };
             let part = Duration::try_from_secs_f64(seconds).map_err(|_| fail())?;
             total = total.checked_add(part).ok_or_else(fail)?;
+            if total > LONGEST {
+                return Err(UnitError::TooLong(text.to_owned()));
+            }
             rest = tail.trim_start();
         }
         Ok(Self(total))
@@ -164,7 +173,8 @@ mod tests {
         assert_eq!(read("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(read("250 ms"), Ok(Duration::from_millis(250)));
         assert_eq!(read("0s"), Ok(Duration::ZERO));
-        for bad in ["30", "", "s", "-1s", "1x", "1s 2", "99999999999999999999999d"] {
+        assert_eq!(read("36500d"), Ok(LONGEST));
+        for bad in ["30", "", "s", "-1s", "1x", "1s 2", "36501d", "99999999999999999999999d"] {
             assert!(read(bad).is_err(), "{bad:?} must be refused");
         }
     }

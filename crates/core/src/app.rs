@@ -11,7 +11,7 @@ use folk_api::lifecycle::{Lifecycle, Phase};
 use folk_api::plugin::{BootContext, Plugin, Pools, ServeContext};
 use folk_api::rpc::{RpcRegistry, json_method};
 use folk_api::{BootError, Executor, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -163,10 +163,11 @@ impl Server {
         }
         self.enter(Phase::Serving);
         self.plugins.serve(&ServeContext { lifecycle: self.lifecycle.clone() });
+        let reloader = Reloader::start(self.pools.clone());
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reload) => self.reload(),
+                    Some(Order::Reload) => reloader.ask(),
                     Some(Order::Stop) | None => return Ok(()),
                 },
                 Some((plugin, ended)) = self.plugins.next_ended() => {
@@ -187,24 +188,6 @@ impl Server {
         Ok(())
     }
 
-    /// Starts a reload of every pool; the log tells how it went.
-    fn reload(&self) {
-        for (name, pool) in &self.pools {
-            let (name, pool) = (name.clone(), Arc::clone(pool));
-            tokio::spawn(async move {
-                match pool.reload().await {
-                    Ok(generation) => {
-                        tracing::info!(target: "folk", pool = name, r#gen = generation, "reloaded");
-                    }
-                    Err(error) => tracing::error!(
-                        target: "folk", pool = name, %error,
-                        "the reload failed; the old code goes on serving"
-                    ),
-                }
-            });
-        }
-    }
-
     /// Drains within the grace, then ends everything.
     async fn end(&mut self, orders: &mut mpsc::Receiver<Order>) -> Ended {
         self.enter(Phase::Draining);
@@ -213,23 +196,27 @@ impl Server {
             () = self.drain() => Ended::Drained,
             () = tokio::time::sleep_until(deadline) => {
                 tracing::warn!(target: "folk", grace = ?self.grace, "the grace is over; what still runs is cut");
-                Ended::Cut
+                self.cut()
             }
             () = told_to_stop(orders) => {
                 tracing::warn!(target: "folk", "told to stop again; what still runs is cut");
-                Ended::Cut
+                self.cut()
             }
         };
         self.enter(Phase::Stopping);
-        for pool in self.pools.values() {
-            pool.stop().await;
-        }
+        // All at once: each has a bound of its own, and they must not add up.
+        futures_util::future::join_all(self.pools.values().map(|pool| pool.stop())).await;
         self.plugins.shutdown().await;
         if let Some(rpc) = self.rpc.take() {
             // It watches the phase, and holds no more than connections.
             let _ended = tokio::time::timeout(PLUGIN_SHUTDOWN, rpc).await;
         }
         ended
+    }
+
+    /// Whether ending now cuts a request: workers that only take their time to end are none.
+    fn cut(&self) -> Ended {
+        if self.pools.values().any(|pool| pool.is_working()) { Ended::Cut } else { Ended::Drained }
     }
 
     async fn drain(&mut self) {
@@ -257,12 +244,58 @@ impl Server {
     }
 }
 
+/// Reloads every pool when asked to. What is asked while a reload runs makes one more after it,
+/// however often it was asked.
+struct Reloader {
+    asked: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Reloader {
+    fn start(pools: BTreeMap<String, Arc<Pool>>) -> Self {
+        let asked = Arc::new(Notify::new());
+        let waits = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            loop {
+                waits.notified().await;
+                let reloads = pools.iter().map(|(name, pool)| reload(name, pool));
+                futures_util::future::join_all(reloads).await;
+            }
+        });
+        Self { asked, task }
+    }
+
+    fn ask(&self) {
+        self.asked.notify_one();
+    }
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reloads a pool; the log tells how it went.
+async fn reload(name: &str, pool: &Pool) {
+    match pool.reload().await {
+        Ok(generation) => {
+            tracing::info!(target: "folk", pool = name, r#gen = generation, "reloaded");
+        }
+        Err(error) => tracing::error!(
+            target: "folk", pool = name, %error,
+            "the reload failed; the old code goes on serving"
+        ),
+    }
+}
+
 /// Waits for the order to stop; others are not for now.
 async fn told_to_stop(orders: &mut mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         if order == Order::Stop {
             return;
         }
+        tracing::info!(target: "folk", ?order, "not now; it is left out");
     }
     // Nobody can give orders any more: only what ends by itself ends.
     std::future::pending::<()>().await;

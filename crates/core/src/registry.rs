@@ -11,6 +11,10 @@ use tokio::task::JoinSet;
 /// How long a plugin may take to boot.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a plugin that serves may take to notice that it was cut. Only one that blocks its thread
+/// takes longer.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Booted plugins, in the order they were booted.
 #[derive(Default)]
 pub struct Plugins {
@@ -73,7 +77,11 @@ impl Plugins {
 
     /// Cuts what still serves and releases everything, in reverse order, each within its time.
     pub async fn shutdown(&mut self) {
-        self.serving.shutdown().await;
+        self.serving.abort_all();
+        let cutting = async { while self.serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(CUT_TIMEOUT, cutting).await.is_err() {
+            tracing::error!(target: "folk::plugin", "a plugin blocks its thread and cannot be cut");
+        }
         let cx = ShutdownContext { timeout: self.shutdown_timeout };
         while let Some(plugin) = self.booted.pop() {
             let name = plugin.name();

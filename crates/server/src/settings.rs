@@ -31,14 +31,17 @@ pub(crate) struct Settings {
 
 /// Reads all sources of the configuration and all of its sections.
 pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
-    let config = Config::load(&Sources {
+    let (config, mut faults) = Config::load_partly(&Sources {
         file: options.config.clone(),
         env: std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         overrides: options.set.clone(),
-    })?;
-    let mut faults = Faults::default();
+    });
+    if config.is_unread() {
+        // Whatever else could be said would follow from that alone.
+        return Err(config.locate(faults));
+    }
     let mut plugins = wiring::plugins();
     let known: Vec<_> = OWN.into_iter().chain(plugins.iter().map(|plugin| plugin.name())).collect();
     keep(&mut faults, config.refuse_unknown(&known, &ABSENT));
@@ -47,7 +50,10 @@ pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
     if let Some(Err(fault)) = log.as_ref().map(|log| logging::filter(&log.level)) {
         faults.push(fault);
     }
-    let server = read(&mut faults, &config, "server");
+    let server: Option<ServerSection> = read(&mut faults, &config, "server");
+    if server.as_ref().is_some_and(|server| server.threads > MOST_THREADS) {
+        faults.push(Fault::new(["server", "threads"], format!("is more than {MOST_THREADS}")));
+    }
     let _admin: Option<AdminSection> = read(&mut faults, &config, "admin");
     let _dev: Option<DevSection> = read(&mut faults, &config, "dev");
 
@@ -73,7 +79,7 @@ pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
     for plugin in &mut plugins {
         if let Some(section) = keep(&mut faults, config.section(plugin.name())) {
             let cx = ConfigureContext { section, pools: names.clone() };
-            keep(&mut faults, plugin.configure(&cx));
+            keep(&mut faults, configure(plugin.as_mut(), &cx));
         }
     }
     match (faults.or_ok(()), log, server) {
@@ -82,6 +88,16 @@ pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
         (Ok(()), ..) => Err(Faults::default()),
     }
 }
+
+/// Configures a plugin; a panic of it is a fault of its section.
+fn configure(plugin: &mut dyn Plugin, cx: &ConfigureContext) -> Result<(), Faults> {
+    let name = plugin.name();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plugin.configure(cx)))
+        .unwrap_or_else(|_| Err(Fault::new([name], "the plugin panicked over its section").into()))
+}
+
+/// More threads than any machine has cores: a typing error should not take all its memory.
+const MOST_THREADS: usize = 1024;
 
 fn read<T: serde::de::DeserializeOwned>(
     faults: &mut Faults,
@@ -162,5 +178,15 @@ mod tests {
         let faults = load_text("").err().unwrap().to_string();
         assert!(faults.contains("there is no pool; add a section [pools.default]"), "{faults}");
         assert!(faults.contains("nothing would listen; add a section [http]"), "{faults}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_hides_no_other_fault() {
+        let toml = "[http]\nlisten = \"nowhere\"\n[server]\nthreads = 40000\n\
+                    [pools.default]\nscript = \"${SCRIPT_THAT_IS_NOT_SET}\"\nttl = \"soon\"\n";
+        let faults = load_text(toml).err().unwrap().to_string();
+        for key in ["http.listen", "server.threads", "pools.default.script", "pools.default.ttl"] {
+            assert!(faults.contains(key), "{key} is missing in:\n{faults}");
+        }
     }
 }

@@ -276,6 +276,11 @@ impl MockWorkerHandle {
         ended.map_or(Ended::Dropped, |ended| *ended)
     }
 
+    /// Whether the server let go of it without waiting for its end.
+    pub fn is_dropped(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
     /// Whether the server has ended it.
     pub fn is_ended(&self) -> bool {
         *self.ended.borrow() != Ended::No

@@ -53,6 +53,9 @@ fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
             return Err("has a \"${\" without its \"}\"; write \"$${\" for the characters".into());
         };
         let inner = &after[2..end];
+        if inner.contains("${") {
+            return Err("has a \"${\" within another; defaults are plain text".into());
+        }
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),
@@ -98,5 +101,6 @@ mod tests {
     fn names_a_variable_that_is_not_set() {
         assert!(expanded("${UNSET}").unwrap_err().contains("UNSET is not set"));
         assert!(expanded("${UNSET").unwrap_err().contains("without"));
+        assert!(expanded("${A:-${B:-x}}").unwrap_err().contains("plain text"));
     }
 }

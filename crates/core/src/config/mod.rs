@@ -12,7 +12,7 @@ pub mod server;
 mod tests;
 pub mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
@@ -60,6 +60,16 @@ impl Config {
     /// A file that cannot be read or is no TOML, an override that is none, a variable that is not
     /// set: all of them at once.
     pub fn load(sources: &Sources) -> Result<Self, Faults> {
+        let (config, faults) = Self::load_partly(sources);
+        match faults.or_ok(()) {
+            Ok(()) => Ok(config),
+            Err(faults) => Err(config.locate(faults)),
+        }
+    }
+
+    /// As [`load`](Self::load), but also with what could be read beside the faults, so that those of
+    /// the sections can be told together with them.
+    pub fn load_partly(sources: &Sources) -> (Self, Faults) {
         let mut faults = Faults::default();
         let mut origins =
             Origins { file: sources.file.display().to_string(), ..Origins::default() };
@@ -73,7 +83,7 @@ impl Config {
                 Dict::new()
             }
         };
-        let env = from_env(&sources.env, &mut origins);
+        let env = from_env(&sources.env, &file, &mut origins);
         let overrides = from_overrides(&sources.overrides, &mut origins, &mut faults);
         let merged = Figment::new().merge(Source(file)).merge(Source(env)).merge(Source(overrides));
         let mut tree = match merged.extract::<Dict>() {
@@ -92,11 +102,12 @@ impl Config {
             _ => PathBuf::from("."),
         };
         let base = std::path::absolute(&base).unwrap_or(base);
-        let config = Self { tree, base, origins };
-        match faults.or_ok(()) {
-            Ok(()) => Ok(config),
-            Err(faults) => Err(config.locate(faults)),
-        }
+        (Self { tree, base, origins }, faults)
+    }
+
+    /// Whether the file could not be read, so that nothing is known of what is in it.
+    pub fn is_unread(&self) -> bool {
+        self.origins.document.is_none()
     }
 
     /// The directory of the file, which relative paths start at.
@@ -176,7 +187,9 @@ impl Config {
             }
         }
         faults.0.sort_by_key(|fault| self.origins.line(&fault.path));
-        faults.0.dedup();
+        // What is wrong with a key first is often the cause of what is wrong with it then.
+        let mut seen = BTreeSet::new();
+        faults.0.retain(|fault| fault.path.is_empty() || seen.insert(fault.path.clone()));
         faults
     }
 }
@@ -251,17 +264,40 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Fault {
     Fault::new([] as [&str; 0], format!("cannot read {}: {error}{cure}", file.display()))
 }
 
-fn from_env(env: &[(String, String)], origins: &mut Origins) -> Dict {
+fn from_env(env: &[(String, String)], file: &Dict, origins: &mut Origins) -> Dict {
     let mut dict = Dict::new();
     for (name, value) in env {
         let Some(key) = name.strip_prefix(ENV_PREFIX).filter(|key| key.contains("__")) else {
             continue;
         };
-        let path: Vec<_> = key.split("__").map(str::to_lowercase).collect();
+        let path = env_path(key, file);
         insert(&mut dict, &path, parse_value(value));
         origins.others.insert(path, format!("environment variable {name}"));
     }
     dict
+}
+
+/// The keys that a variable means. Names of variables are upper-case by custom: a key of the file that
+/// differs by its case alone is meant, else the lower-case one. Below `env` the case is the
+/// application's own.
+fn env_path(key: &str, file: &Dict) -> Vec<String> {
+    let mut path: Vec<String> = Vec::new();
+    let mut here = Some(file);
+    for part in key.split("__") {
+        let known =
+            here.and_then(|dict| dict.iter().find(|(key, _)| key.eq_ignore_ascii_case(part)));
+        let verbatim = path.last().is_some_and(|last| last == "env");
+        path.push(match known {
+            _ if verbatim => part.to_owned(),
+            Some((key, _)) => key.clone(),
+            None => part.to_lowercase(),
+        });
+        here = match known {
+            Some((_, Value::Dict(_, below))) => Some(below),
+            _ => None,
+        };
+    }
+    path
 }
 
 fn from_overrides(overrides: &[String], origins: &mut Origins, faults: &mut Faults) -> Dict {
@@ -287,7 +323,10 @@ fn parse_value(text: &str) -> Value {
     struct Wrapped {
         value: Value,
     }
-    let is_toml = text.starts_with(['[', '{', '"', '\'']) || text.parse::<f64>().is_ok();
+    // A number only where nothing of the text is lost by it: 1.10 may be a version.
+    let is_number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
+        || text.parse::<f64>().is_ok_and(|number| number.to_string() == text);
+    let is_toml = text.starts_with(['[', '{', '"', '\'']) || is_number;
     match text {
         "true" => return Value::from(true),
         "false" => return Value::from(false),

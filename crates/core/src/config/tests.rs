@@ -140,3 +140,14 @@ fn overrides_take_lists_tables_and_plain_text() {
     assert_eq!(pool.env["APP_ENV"].0, "dev");
     assert_eq!(pool.env["PORT"].0, "8080");
 }
+
+#[test]
+fn the_environment_reaches_keys_whatever_their_case() {
+    let toml = "[pools.Web]\nscript = \"w.php\"\nworkers = 1\n";
+    let env = [("FOLK_POOLS__WEB__WORKERS", "3"), ("FOLK_POOLS__WEB__ENV__APP_ENV", "dev")];
+    let config = load(toml, &env, &["pools.Web.env.VERSION=1.10"]).unwrap();
+    let pool = pool(&config).unwrap();
+    assert_eq!(pool.workers, WorkerCount::Fixed(3));
+    assert_eq!(pool.env["APP_ENV"].0, "dev");
+    assert_eq!(pool.env["VERSION"].0, "1.10");
+}

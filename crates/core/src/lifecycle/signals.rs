@@ -32,8 +32,12 @@ pub fn orders_from_signals() -> std::io::Result<mpsc::Receiver<Order>> {
         let sender = sender.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                // When as many orders wait, this one waits among them already.
-                let _merged = sender.try_send(order);
+                match order {
+                    // As many wait as there is room for, and reloads merge.
+                    Order::Reload => drop(sender.try_send(order)),
+                    // Never lost: it waits for room.
+                    Order::Stop => drop(sender.send(order).await),
+                }
             }
         });
     }

@@ -249,6 +249,11 @@ impl Dispatch {
         state.assigned[slot].take()
     }
 
+    /// Whether it takes no more requests.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
     /// Requests that wait.
     pub(crate) fn queued(&self) -> usize {
         self.lock().queue.len()

@@ -29,6 +29,7 @@ pub use self::settings::{PoolSettings, Workers};
 use crate::slot::command::{COMMANDS, Command};
 use crate::slot::state::SlotLimits;
 use crate::slot::status::{SlotInfo, SlotStatus};
+use crate::slot::contain::contained;
 use crate::slot::supervisor::Supervisor;
 use crate::slot::{Reason, SlotState};
 
@@ -40,6 +41,10 @@ pub struct Pool {
     /// One reload at a time.
     reloading: Mutex<()>,
 }
+
+/// How long the client may take for a body that a worker needs whole, all parts together; a listener
+/// bounds the wait for each. A gigabyte at 2.5 Mbit/s.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How long the slots may take to end at once.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,6 +63,7 @@ pub(crate) struct PoolShared {
     exec_timeout: Duration,
     queue_timeout: Duration,
     generation: AtomicU64,
+    last_generation: AtomicU64,
     serial: AtomicU64,
     statuses: Vec<Arc<SlotStatus>>,
     commands: OnceLock<Vec<mpsc::Sender<Command>>>,
@@ -104,6 +110,7 @@ impl Pool {
                 exec_timeout: settings.exec_timeout,
                 queue_timeout: settings.queue_timeout,
                 generation: AtomicU64::new(1),
+                last_generation: AtomicU64::new(1),
                 serial: AtomicU64::new(0),
                 statuses: (0..slots).map(|_| Arc::new(SlotStatus::new())).collect(),
                 commands: OnceLock::new(),
@@ -124,7 +131,7 @@ impl Pool {
         }
         for (slot, (status, commands)) in self.shared.statuses.iter().zip(receivers).enumerate() {
             let (shared, status) = (Arc::clone(&self.shared), Arc::clone(status));
-            supervisors.spawn(Supervisor::new(slot, shared, status, commands).run());
+            supervisors.spawn(Supervisor::new(slot, shared, status, commands).keep());
         }
     }
 
@@ -157,11 +164,16 @@ impl Pool {
     pub async fn reload(&self) -> Result<u64, BootError> {
         let _one_at_a_time = self.reloading.lock().await;
         let old = self.shared.generation();
-        let new = old + 1;
-        self.shared.runtime.reload(new).await?;
+        // A number is never used again, also after a reload that failed: what a runtime has made of
+        // it must not be taken for the next one.
+        let new = self.shared.last_generation.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.reload_runtime(new).await?;
         self.shared.generation.store(new, Ordering::Release);
         for slot in 0..self.shared.statuses.len() {
             if let Err(error) = self.reload_slot(slot, new).await {
+                if self.shared.dispatch.is_draining() {
+                    return Err(BootError::new("the pool ended meanwhile"));
+                }
                 if slot == 0 {
                     self.shared.generation.store(old, Ordering::Release);
                     let (done, _nobody) = oneshot::channel();
@@ -212,7 +224,12 @@ impl Pool {
         if tokio::time::timeout(STOP_TIMEOUT, ending).await.is_err() {
             // Whoever drains meanwhile holds it; the slots are as good as ended then.
             if let Ok(mut supervisors) = self.supervisors.try_lock() {
-                supervisors.shutdown().await;
+                supervisors.abort_all();
+            }
+            for slot in 0..self.shared.statuses.len() {
+                if let Some(job) = self.shared.dispatch.leave(slot) {
+                    job.reply.send(Err(Error::ShuttingDown));
+                }
             }
         }
         // What a worker did not take came back meanwhile.
@@ -244,6 +261,12 @@ impl Pool {
         self.shared.statuses.iter().enumerate().map(info).collect()
     }
 
+    /// Whether a request waits or runs.
+    pub fn is_working(&self) -> bool {
+        let busy = |state: SlotState| matches!(state, SlotState::Busy | SlotState::Stopping);
+        self.queued() > 0 || self.shared.statuses.iter().any(|status| busy(status.lock().state))
+    }
+
     /// Requests that wait for a slot.
     pub fn queued(&self) -> usize {
         self.shared.dispatch.queued()
@@ -273,14 +296,21 @@ impl Pool {
 impl Executor for Pool {
     async fn execute(&self, request: Request, deadline: Deadline) -> Result<Response, Error> {
         let shared = &self.shared;
+        let left = Left(&shared.metrics);
         let answered = if shared.runtime.needs_preparation(&request) {
-            match shared.prepare(request, deadline).await {
-                Ok(request) => self.admit(request, deadline).await,
+            let begun = Instant::now();
+            match shared.prepare(request).await {
+                Ok(request) => {
+                    // The time the client took for its body is not the application's.
+                    let deadline = Deadline::at(deadline.instant() + begun.elapsed());
+                    self.admit(request, deadline).await
+                }
                 Err(error) => Err(error),
             }
         } else {
             self.admit(request, deadline).await
         };
+        std::mem::forget(left);
         shared.metrics.answered(answered.as_ref().map(|_| ()));
         answered
     }
@@ -348,14 +378,27 @@ impl PoolShared {
         }
     }
 
-    async fn prepare(&self, request: Request, deadline: Deadline) -> Result<Request, Error> {
+    /// Tells the runtime of a new generation, within the boot timeout.
+    async fn reload_runtime(&self, generation: u64) -> Result<(), BootError> {
+        let telling = contained(self.runtime.reload(generation));
+        match tokio::time::timeout(self.boot_timeout, telling).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(panic)) => Err(BootError::new(format!("the runtime panicked: {panic}"))),
+            Err(_elapsed) => Err(BootError::new("the runtime was not ready for it in time")),
+        }
+    }
+
+    async fn prepare(&self, request: Request) -> Result<Request, Error> {
         // Not worth reading a body for, if it would be refused after.
         if let Some(refused) = self.dispatch.refuses() {
             return Err(self.refusal(refused));
         }
-        tokio::time::timeout_at(deadline.instant(), self.runtime.prepare(request))
-            .await
-            .unwrap_or(Err(Error::Body(folk_api::BodyError::Timeout)))
+        let preparing = contained(self.runtime.prepare(request));
+        match tokio::time::timeout(PREPARE_TIMEOUT, preparing).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(panic)) => Err(Error::Runtime(format!("it panicked: {panic}"))),
+            Err(_elapsed) => Err(Error::Body(folk_api::BodyError::Timeout)),
+        }
     }
 
     /// Waits in the queue for a slot, and then for the answer.
@@ -397,6 +440,15 @@ impl PoolShared {
         // By then every request that waits now has been served or refused.
         let retry_after = self.queue_timeout.max(Duration::from_secs(1));
         Error::Busy { reason, retry_after }
+    }
+}
+
+/// Counts a request whose caller left: whoever stays forgets it.
+struct Left<'a>(&'a PoolMetrics);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.answered(Err(&Error::ClientGone));
     }
 }
 

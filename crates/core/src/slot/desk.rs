@@ -26,6 +26,12 @@ use crate::pool::dispatch::{Dispatch, Offered};
 /// A worker is looked at for its memory at most this often: reading it costs system calls.
 const MEMORY_CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// Workers of one slot that may be on their way out at a time.
+const MOST_LEAVING: usize = 2;
+
+/// How long a worker with too much memory may take to end.
+const FAT_GRACE: Duration = Duration::from_secs(1);
+
 /// How often a request may go to another worker because one died before it took it.
 const HANDOVERS_AFTER_DEATH: u32 = 1;
 
@@ -47,8 +53,9 @@ pub(crate) struct Desk {
     pub(crate) successor: Option<Held>,
     /// Workers on their way out; each has a bounded time for it.
     pub(crate) retiring: JoinSet<()>,
-    /// Ends that time at once.
+    /// Ends that time at once, for all of them and for each, the oldest first.
     cut: watch::Sender<bool>,
+    leaving: VecDeque<oneshot::Sender<()>>,
     /// Moved only when something is due earlier than it is armed for, so that a busy slot never
     /// touches the timer wheel.
     timer: Pin<Box<Sleep>>,
@@ -104,6 +111,7 @@ impl Desk {
             successor: None,
             retiring: JoinSet::new(),
             cut: watch::channel(false).0,
+            leaving: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep_until(now)),
             armed: None,
             steps: VecDeque::with_capacity(4),
@@ -114,6 +122,21 @@ impl Desk {
             memory_checked: now,
             ended: false,
         }
+    }
+
+    /// The desk of the next supervisor, after a panic of this one's: nothing is left on it, and
+    /// whoever waits for this slot is answered.
+    pub(crate) fn cleared(self) -> Self {
+        let assigned = self.pool.dispatch.leave(self.slot);
+        for job in assigned.into_iter().chain(self.next) {
+            job.reply.send(Err(Error::Runtime("the slot's supervisor panicked".to_owned())));
+        }
+        if let Some(reply) = self.running {
+            reply.send(Err(Error::Runtime("the slot's supervisor panicked".to_owned())));
+        }
+        let desk = Self::new(self.slot, self.pool, self.status, self.commands);
+        desk.record();
+        desk
     }
 
     /// The slot has ended: nothing more comes to it, and its workers go.
@@ -396,7 +419,7 @@ impl Desk {
 
     /// Once the slot cannot be counted on, says so; with the last slot to say so, all who wait
     /// are refused.
-    fn announce_failing(&self) {
+    pub(crate) fn announce_failing(&self) {
         if self.machine.is_failing() {
             let message = self.status.lock().last_error.clone();
             self.pool
@@ -459,10 +482,10 @@ impl Desk {
         }
     }
 
-    /// A successor that only waits for the running request to end is as good as serving: that may
-    /// take long, and the other slots need not wait for it.
+    /// A successor that only waits for a request to end, one that runs or is on its way to the old
+    /// worker, is as good as serving: that may take long, and the other slots need not wait for it.
     fn settle_reload_ahead(&mut self, booted: u64) {
-        if self.running.is_some()
+        if self.successor.is_some()
             && let Some((_, done)) = self.reload.take_if(|(wanted, _)| *wanted == booted)
         {
             let _asked = done.send(Ok(()));
@@ -476,6 +499,20 @@ impl Desk {
         let pool = Arc::clone(&self.pool);
         let slot = self.slot as u32;
         let cut = self.cut.subscribe();
+        // What leaves slowly must not pile up: the oldest has had its time.
+        self.leaving.retain(|leaving| !leaving.is_closed());
+        if self.leaving.len() >= MOST_LEAVING
+            && let Some(oldest) = self.leaving.pop_front()
+        {
+            let _just_gone = oldest.send(());
+        }
+        let (leaving, hurried) = oneshot::channel::<()>();
+        self.leaving.push_back(leaving);
+        let grace = match reason {
+            // Its memory is what there is too little of.
+            Reason::MaxMemory => grace.min(FAT_GRACE),
+            _ => grace,
+        };
         self.retiring.spawn(async move {
             let ended = {
                 let ending = contained(worker.terminate(grace));
@@ -487,6 +524,9 @@ impl Desk {
                         Err(_elapsed) => Err("its runtime did not end it in time".to_owned()),
                     },
                     () = was_cut(cut), if !grace.is_zero() => Err("cut: told to stop at once".to_owned()),
+                    Ok(()) = hurried, if !grace.is_zero() => {
+                        Err("cut: others of this slot wait to end as well".to_owned())
+                    }
                 }
             };
             // Whatever is left of it, dropping it kills.

@@ -5,7 +5,7 @@
 pub(crate) mod backoff;
 mod boot;
 pub(crate) mod command;
-mod contain;
+pub(crate) mod contain;
 pub(crate) mod control;
 mod desk;
 pub(crate) mod exit;

@@ -17,6 +17,9 @@ use super::state::Event;
 use super::status::SlotStatus;
 use crate::pool::PoolShared;
 
+/// How long a slot rests after a panic of its supervisor.
+const REBIRTH: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(crate) struct Supervisor {
     /// The worker that takes requests. Apart from the desk, so that the one can run a request
@@ -35,8 +38,28 @@ impl Supervisor {
         Self { current: None, desk: Desk::new(slot, pool, status, commands) }
     }
 
+    /// Keeps the slot until it ends, whatever happens to its supervisor: after a panic, which is a
+    /// fault of ours, another takes its place.
+    pub(crate) async fn keep(mut self) {
+        while let Err(panic) = contained(self.run()).await {
+            tracing::error!(
+                target: "folk::pool",
+                pool = %self.desk.pool.name, slot = self.desk.slot, panic,
+                "a slot's supervisor panicked; another takes its place"
+            );
+            // The worker goes with it, and so does the request it ran.
+            self.current = None;
+            self.desk = self.desk.cleared();
+            if self.desk.pool.dispatch.is_draining() {
+                return;
+            }
+            // Jittered, should it happen to all of them at once.
+            tokio::time::sleep(REBIRTH.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+
     /// Runs the slot until it ends.
-    pub(crate) async fn run(mut self) {
+    async fn run(&mut self) {
         self.desk.handle(&Event::Start);
         while !self.desk.ended {
             if let Some(job) = self.desk.next.take() {
@@ -122,6 +145,7 @@ impl Supervisor {
                     // Does nothing where the deadline answered it already.
                     reply.send(Err(Error::ShuttingDown));
                 }
+                desk.announce_failing();
             }
         }
     }

@@ -116,3 +116,14 @@ async fn a_caller_who_has_the_answer_and_goes_cancels_nothing() {
     bench.served_by(&mut workers[0]).await;
     assert!(!workers[0].is_ended());
 }
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_leave_are_counted() {
+    let (bench, mut workers) = Bench::booted(&calm(1)).await;
+    let left = bench.call("left");
+    let run = workers[0].running().await;
+    left.abort();
+    quiet().await;
+    run.answer("nobody hears");
+    assert_eq!(bench.metric("folk_pool_requests_total{pool=\"test\",outcome=\"client_gone\"}"), 1.0);
+}

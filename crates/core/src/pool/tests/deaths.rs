@@ -1,6 +1,9 @@
 //! Workers that die, break the protocol, or do not take what they are given.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use folk_api::Exit;
+use folk_api::events::{Event as BusEvent, EventBus, Subscription};
 use folk_api::runtime::{ExitKind, NotTaken};
 use folk_testkit::mock::Ended;
 
@@ -148,4 +151,50 @@ async fn workers_that_take_nothing_are_not_started_in_a_tight_loop_under_traffic
         let last = answer(calls.pop().unwrap()).await.unwrap_err();
         assert!(matches!(last, Error::BootFailed(_)), "no slot will come free: {last}");
     }
+}
+
+/// A bus that panics at the first event, as a fault of the supervisor itself would.
+struct Panicky(Arc<Bus>, AtomicBool);
+
+impl EventBus for Panicky {
+    fn publish(&self, event: BusEvent) {
+        assert!(self.1.swap(true, Ordering::SeqCst), "the first event is one too many");
+        self.0.publish(event);
+    }
+
+    fn subscribe(&self, capacity: usize) -> Box<dyn Subscription> {
+        self.0.subscribe(capacity)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_panics_is_replaced_and_its_slot_serves_again() {
+    let (runtime, handle) = MockRuntime::new();
+    let (metrics, bus) = (Arc::<Metrics>::default(), Bus::new());
+    let panicky = Arc::new(Panicky(Arc::clone(&bus), AtomicBool::new(false)));
+    let pool = Pool::new(&calm(1), runtime, &*metrics, panicky).unwrap();
+    pool.start().await;
+    let mut bench = Bench { pool, handle, metrics, bus };
+    let waits = bench.call("waits");
+    let mut first = bench.next_ready().await;
+    assert_ne!(first.ended().await, Ended::No, "its worker goes with the supervisor");
+    let mut second = bench.next_ready().await;
+    second.running().await.answer("served");
+    assert_eq!(answer(waits).await, Ok("served".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_take_their_time_to_end_do_not_pile_up() {
+    let settings = PoolSettings { max_jobs: 1, terminate_grace: secs(1000), ..calm(1) };
+    let (mut bench, mut workers) = Bench::booted(&settings).await;
+    for round in 0..6 {
+        let worker = &mut workers[round];
+        worker.hang_in_terminate();
+        bench.served_by(worker).await;
+        workers.push(bench.next_ready().await);
+        quiet().await;
+    }
+    // Asked to end, and dropped once too many others were.
+    let dropped = |worker: &MockWorkerHandle| worker.is_dropped();
+    assert_eq!(workers.iter().filter(|worker| dropped(worker)).count(), 4);
 }

@@ -153,7 +153,7 @@ async fn a_reload_in_the_way_of_the_end_gives_up() {
     drained(drain(&bench)).await;
     assert_eq!(successor.ended().await, Ended::Dropped);
     let error = within("the reload", reload).await.unwrap().unwrap_err();
-    assert_eq!(error.message, "the slot ended meanwhile");
+    assert_eq!(error.message, "the pool ended meanwhile");
 }
 
 #[tokio::test(start_paused = true)]
