@@ -13,6 +13,7 @@ pub mod pool;
 pub mod registry;
 pub mod rpc;
 pub mod slot;
+mod socket;
 
 pub use app::App;
 pub use pool::{Pool, PoolSettings, Workers};

@@ -3,12 +3,10 @@
 //! Goridge RPC frames over a Unix socket that only the server's user can open. A frame has two
 //! options, the call's sequence number and the length of the method's name; the payload is name
 //! and argument. The answer repeats sequence number and name; with the ERROR flag its payload is a
-//! message. Calls of one connection are answered in order. See `spec/06-rpc.md`.
+//! message. Calls of one connection are answered in order. See `spec/06-rpc-and-cli.md`.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,9 +16,11 @@ use folk_api::rpc::{RpcCall, RpcCodec, RpcError, RpcMethod, RpcRegistry};
 use folk_goridge::{Frame, flags};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::socket::PrivateSocket;
 
 /// The largest call, in bytes.
 const MAX_CALL: u32 = 32 << 20;
@@ -65,8 +65,7 @@ impl RpcRegistry for Methods {
 /// A bound RPC socket.
 #[derive(Debug)]
 pub struct RpcServer {
-    listener: UnixListener,
-    path: PathBuf,
+    socket: PrivateSocket,
 }
 
 impl RpcServer {
@@ -76,8 +75,7 @@ impl RpcServer {
     ///
     /// A live server has it, something else is in its place, or the directory does not allow it.
     pub async fn bind(path: &Path) -> anyhow::Result<Self> {
-        let listener = bind_private(path).await?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { socket: PrivateSocket::bind(path).await? })
     }
 
     /// Answers calls until the server stops; calls that run while it drains are still answered.
@@ -89,7 +87,7 @@ impl RpcServer {
         loop {
             let accepted = tokio::select! {
                 () = &mut stopping => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.socket.listener.accept() => accepted,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             };
             let stream = match accepted {
@@ -118,47 +116,6 @@ impl RpcServer {
         }
         connections.shutdown().await;
     }
-}
-
-impl Drop for RpcServer {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        let _gone = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Binds a Unix socket that only this user can open, in place of one that nobody answers on.
-pub(crate) async fn bind_private(path: &Path) -> anyhow::Result<UnixListener> {
-    use anyhow::Context as _;
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).with_context(|| {
-            format!("failed to make the directory of socket {}", path.display())
-        })?;
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            anyhow::bail!("{} is in the way of a socket and is none", path.display())
-        }
-        Ok(_) => {
-            let knock = tokio::time::timeout(Duration::from_secs(1), UnixStream::connect(path));
-            if matches!(knock.await, Ok(Ok(_)) | Err(_)) {
-                anyhow::bail!("another server answers on {}; stop it first", path.display());
-            }
-            std::fs::remove_file(path)
-                .with_context(|| format!("failed to remove stale socket {}", path.display()))?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).context(format!("failed to look at {}", path.display())),
-    }
-    // The mode is right before the name exists: bound aside, then renamed into place.
-    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let _stale = std::fs::remove_file(&aside);
-    let listener = UnixListener::bind(&aside)
-        .with_context(|| format!("failed to bind socket {}", path.display()))?;
-    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| std::fs::rename(&aside, path))
-        .with_context(|| format!("failed to put socket {} in place", path.display()))?;
-    Ok(listener)
 }
 
 /// Answers one client until it leaves or breaks the protocol.
@@ -222,6 +179,8 @@ async fn answer(frame: Frame, methods: &Methods, output: &mut BytesMut) -> anyho
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use folk_api::lifecycle::Phase;
     use folk_api::rpc::json_method;
     use serde_json::json;
@@ -315,28 +274,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_socket_is_private_and_goes_with_the_server() {
+    async fn the_socket_goes_when_the_server_stops() {
         let server = start().await;
-        let mode = std::fs::metadata(&server.path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
         server.phase.send_replace(Phase::Stopping);
         server.served.await.unwrap();
         assert!(!server.path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_stale_socket_is_replaced_and_that_of_a_live_server_is_not() {
-        let server = start().await;
-        let error = RpcServer::bind(&server.path).await.unwrap_err().to_string();
-        assert!(error.contains("another server answers"), "{error}");
-
-        let stale = server.path.with_file_name("stale.sock");
-        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-        RpcServer::bind(&stale).await.unwrap();
-
-        let file = server.path.with_file_name("file.sock");
-        std::fs::write(&file, "precious").unwrap();
-        assert!(RpcServer::bind(&file).await.is_err());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     }
 }

@@ -4,11 +4,13 @@ mod check;
 mod cli;
 mod exit_code;
 mod logging;
+mod open_files;
 mod serve;
 mod settings;
 mod wiring;
 mod worker_exec;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,8 +44,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
 fn report(failure: &Failure) -> ExitCode {
-    eprintln!("folk: {failure}");
+    // The exit code says it as well, should nobody be left to read.
+    let _unread = writeln!(std::io::stderr(), "folk: {failure}");
     ExitCode::from(failure.code())
 }

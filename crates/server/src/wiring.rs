@@ -33,11 +33,12 @@ pub(crate) fn unavailable(section: &Section, pool: &PoolSection) -> Vec<Fault> {
     faults
 }
 
-/// The settings of the process runtime for a pool.
+/// The settings of the process runtime for a pool. `open_files` is the limit its workers have.
 pub(crate) fn process_settings(
     pool: &PoolSection,
     base: &Path,
     rpc: Option<&Path>,
+    open_files: Option<u64>,
 ) -> ProcessSettings {
     let command = match (&pool.command, &pool.script) {
         (Some(command), _) => command.clone(),
@@ -58,7 +59,7 @@ pub(crate) fn process_settings(
     if let Some(directory) = &pool.upload_dir {
         settings.upload_dir = base.join(directory);
     }
-    settings.launcher = launcher();
+    settings.launcher = launcher(open_files);
     settings
 }
 
@@ -72,7 +73,9 @@ pub(crate) fn runtime(settings: ProcessSettings) -> Result<Arc<dyn Runtime>, Boo
 }
 
 /// What stands between the server and a worker, so that no worker outlives the server.
-fn launcher() -> Option<Vec<String>> {
+fn launcher(open_files: Option<u64>) -> Option<Vec<String>> {
     let program = std::env::current_exe().ok()?.into_os_string().into_string().ok()?;
-    Some(vec![program, worker_exec::COMMAND.to_owned(), std::process::id().to_string()])
+    let open_files = open_files.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+    let server = std::process::id().to_string();
+    Some(vec![program, worker_exec::COMMAND.to_owned(), server, open_files])
 }

@@ -1,11 +1,13 @@
 //! The step between the server and a worker process: has the kernel end the worker when the server
 //! ends, however it does, and becomes the worker.
 //!
-//! `folk worker-exec SERVER_PID PROGRAM [ARGUMENT…]`. Not for people.
+//! `folk worker-exec SERVER_PID OPEN_FILES PROGRAM [ARGUMENT…]`. Not for people.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+
+use crate::open_files;
 
 /// The name of the hidden subcommand.
 pub(crate) const COMMAND: &str = "worker-exec";
@@ -17,6 +19,7 @@ const NOT_FOUND: u8 = 127;
 #[expect(clippy::print_stderr, reason = "the server shows what a worker says on standard error")]
 pub(crate) fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let server = arguments.next().and_then(|pid| pid.to_str()?.parse::<i32>().ok());
+    let open_files = arguments.next().and_then(|limit| limit.to_str()?.parse::<u64>().ok());
     let Some(program) = arguments.next() else {
         eprintln!("folk worker-exec is for the server's own use; see folk --help");
         return ExitCode::from(crate::exit_code::USAGE);
@@ -24,6 +27,9 @@ pub(crate) fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = tie_to_server(server) {
         eprintln!("{error}");
         return ExitCode::from(crate::exit_code::FAILURE);
+    }
+    if let Some(limit) = open_files {
+        open_files::restore(limit);
     }
     let error = Command::new(&program).args(arguments).exec();
     eprintln!("cannot start {}: {error}", program.display());

@@ -27,9 +27,9 @@ use self::dispatch::{Admission, Dispatch, Ticket};
 use self::metrics::PoolMetrics;
 pub use self::settings::{PoolSettings, Workers};
 use crate::slot::command::{COMMANDS, Command};
+use crate::slot::contain::contained;
 use crate::slot::state::SlotLimits;
 use crate::slot::status::{SlotInfo, SlotStatus};
-use crate::slot::contain::contained;
 use crate::slot::supervisor::Supervisor;
 use crate::slot::{Reason, SlotState};
 

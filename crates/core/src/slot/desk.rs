@@ -345,10 +345,10 @@ impl Desk {
     }
 
     fn note_death(&self, reason: Reason, cause: &dyn std::fmt::Display) {
+        let pid = self.status.lock().pid;
         tracing::warn!(
             target: "folk::pool",
-            pool = %self.pool.name, slot = self.slot, pid = self.status.lock().pid,
-            reason = reason.label(), %cause,
+            pool = %self.pool.name, slot = self.slot, pid, reason = reason.label(), %cause,
             "a worker is replaced"
         );
     }

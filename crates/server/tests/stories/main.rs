@@ -21,6 +21,7 @@ mod environment;
 mod error_page;
 mod header;
 mod hello;
+mod log_reader;
 mod pools;
 mod recycle;
 mod reload;

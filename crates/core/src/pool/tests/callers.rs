@@ -125,5 +125,8 @@ async fn callers_who_leave_are_counted() {
     left.abort();
     quiet().await;
     run.answer("nobody hears");
-    assert_eq!(bench.metric("folk_pool_requests_total{pool=\"test\",outcome=\"client_gone\"}"), 1.0);
+    assert_eq!(
+        bench.metric("folk_pool_requests_total{pool=\"test\",outcome=\"client_gone\"}"),
+        1.0
+    );
 }
