@@ -41,15 +41,20 @@ pub struct HttpConfig {
     /// programs and their remains have, because sending them would show source code. Files and
     /// directories whose name starts with a dot are never sent either, `.well-known` excepted.
     pub forbid: Vec<Ending>,
-    /// Directories whose files PHP may send with `X-Sendfile`. Default: the directory of `folk.toml`.
-    /// Relative to it.
-    pub sendfile: Option<Vec<PathBuf>>,
+    /// Directories whose files PHP may send with `X-Sendfile`. Default `[]`, none: a path that a
+    /// client can choose would else reach every file of the project. Relative to the directory of
+    /// `folk.toml`.
+    pub sendfile: Vec<PathBuf>,
     /// Access log on standard output: `"off"`, `"text"` or `"json"`. Default `"off"`: it costs
     /// throughput. Query strings, `Authorization` and cookies are never in it, they hold secrets.
     pub access_log: AccessLogFormat,
     /// Addresses and networks of proxies whose word on client address, scheme and host is taken
-    /// (`X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded`). Default `[]`: nobody is believed.
+    /// as far as `forwarded` names the header. Default `[]`: nobody is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The headers those proxies maintain: `"x-forwarded-for"`, `"x-forwarded-proto"`,
+    /// `"x-forwarded-host"`, `"forwarded"`. Default the first two: a proxy passes the others on as the
+    /// client wrote them unless it is told to set them.
+    pub forwarded: Vec<ForwardedHeader>,
     /// Whether each request gets an id, shown to PHP and in the answer as `X-Request-Id`. Default
     /// `true`: it ties a complaint to a log line. An id that came in is kept if it came from a
     /// trusted proxy.
@@ -75,9 +80,10 @@ impl Default for HttpConfig {
             root: None,
             index: vec!["index.html".to_owned()],
             forbid: FORBIDDEN.iter().map(ending).collect(),
-            sendfile: None,
+            sendfile: Vec::new(),
             access_log: AccessLogFormat::Off,
             trusted_proxies: Vec::new(),
+            forwarded: vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto],
             request_id: true,
             compression: CompressionConfig::default(),
             h2c: true,
@@ -116,8 +122,7 @@ impl HttpConfig {
             }
         }
         config.root = config.root.map(|root| section.resolve(&root));
-        let sendfile = config.sendfile.unwrap_or_else(|| vec![PathBuf::from(".")]);
-        config.sendfile = Some(sendfile.iter().map(|dir| section.resolve(dir)).collect());
+        config.sendfile = config.sendfile.iter().map(|dir| section.resolve(dir)).collect();
         faults.or_ok(config)
     }
 }
@@ -132,6 +137,20 @@ pub enum AccessLogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// A header in which a proxy says who the client is and what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: the client's address.
+    XForwardedFor,
+    /// `X-Forwarded-Proto`: the scheme.
+    XForwardedProto,
+    /// `X-Forwarded-Host`: host and port.
+    XForwardedHost,
+    /// `Forwarded` (RFC 7239): all of it.
+    Forwarded,
 }
 
 /// An address to listen on.

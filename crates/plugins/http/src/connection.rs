@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use folk_api::request::InterimSink;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use crate::config::Limits;
@@ -18,7 +18,14 @@ use crate::exchange::Exchange;
 use crate::interim::Sink;
 use crate::service::{self, Service};
 use crate::shared::Shared;
+use crate::stream::{StreamBody, StreamExecutor};
 use crate::transport::{ConnectionIo, Protocol, Waits};
+
+/// Requests at a time on an HTTP/2 connection: what browsers and proxies expect of a server.
+const MAX_STREAMS: u32 = 100;
+
+/// What the library holds of an answer that the client has room for.
+const STREAM_BUFFER: usize = 128 << 10;
 
 /// What all requests of one connection have in common.
 pub(crate) struct Connection {
@@ -42,7 +49,7 @@ impl Connection {
 /// How the library is set up.
 pub(crate) struct Protocols {
     http1: hyper::server::conn::http1::Builder,
-    http2: Option<hyper::server::conn::http2::Builder<TokioExecutor>>,
+    http2: Option<hyper::server::conn::http2::Builder<StreamExecutor>>,
     waits: Waits,
 }
 
@@ -57,8 +64,13 @@ impl Protocols {
             http1.max_headers(limits.max_headers);
         }
         let http2 = h2c.then(|| {
-            let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            http2.timer(TokioTimer::new()).max_header_list_size(max_head as u32);
+            let executor = StreamExecutor(limits.write_timeout.0);
+            let mut http2 = hyper::server::conn::http2::Builder::new(executor);
+            http2
+                .timer(TokioTimer::new())
+                .max_header_list_size(max_head as u32)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_send_buf_size(STREAM_BUFFER);
             http2
         });
         Self { http1, http2, waits: Waits::from(limits) }
@@ -101,6 +113,10 @@ pub(crate) async fn serve(
         (Protocol::None, _) => return,
         (Protocol::Http2, Some(http2)) => {
             // Boxed: an HTTP/1.1 connection should not reserve what only this one needs.
+            let answer = service_fn(move |request| {
+                let answered = answer.call(request);
+                async move { Ok::<_, Infallible>(answered.await?.map(StreamBody::new)) }
+            });
             let http2 = Box::pin(http2.serve_connection(TokioIo::new(io), answer));
             drive(http2, &shared, |c| c.get_mut().as_mut().graceful_shutdown()).await
         }

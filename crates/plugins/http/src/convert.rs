@@ -2,7 +2,8 @@
 
 use folk_api::{Body, Error, HttpRequest, RequestId, Response};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -10,6 +11,7 @@ use http_body::Body as _;
 
 use crate::connection::Connection;
 use crate::head::is_authority;
+use crate::proxies::Forwarded;
 use crate::request_body::RequestBody;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -23,6 +25,7 @@ pub(crate) fn incoming(
     body: Option<RequestBody>,
     authority: String,
     id: RequestId,
+    said: Forwarded,
 ) -> HttpRequest {
     let mut request = HttpRequest::new(parts.method, parts.uri);
     request.version = parts.version;
@@ -36,14 +39,12 @@ pub(crate) fn incoming(
     }
     // PHP would take it for the address of a proxy that the application is to use.
     request.headers.remove(PROXY);
-    if connection.trusted {
-        apply_forwarded(connection, &mut request);
-    }
+    apply_forwarded(&mut request, said);
+    settle_host(&mut request);
     request
 }
 
-fn apply_forwarded(connection: &Connection, request: &mut HttpRequest) {
-    let said = connection.service.proxies.read(&request.headers);
+fn apply_forwarded(request: &mut HttpRequest, said: Forwarded) {
     if let Some(client) = said.client {
         request.remote = client;
     }
@@ -52,6 +53,19 @@ fn apply_forwarded(connection: &Connection, request: &mut HttpRequest) {
     }
     if let Some(host) = said.host.filter(|host| is_authority(host.as_bytes())) {
         request.authority = host;
+    }
+}
+
+/// Makes the host header say what the authority says: applications read the one or the other, and
+/// must not be told two things. A target in absolute form, a proxy and HTTP/2 name the host elsewhere.
+fn settle_host(request: &mut HttpRequest) {
+    let authority = request.authority.as_bytes();
+    let agrees = request.headers.get(HOST).is_some_and(|host| host.as_bytes() == authority);
+    if agrees || authority.is_empty() {
+        return;
+    }
+    if let Ok(host) = HeaderValue::from_bytes(authority) {
+        request.headers.insert(HOST, host);
     }
 }
 
@@ -121,7 +135,7 @@ fn settle_length(headers: &mut HeaderMap, body: &Body, sends_no_body: bool) {
 }
 
 /// The length, when there is one and it is a number.
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let first = values.next()?;
     let digits = first.to_str().ok()?.trim();

@@ -3,7 +3,7 @@
 //! An [`Exchange`] travels with the request, then with the body of the answer; when it is dropped,
 //! however that comes about, the request is counted and logged.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +16,9 @@ use tokio::time::Instant;
 
 use crate::access_log::{Entry, Line};
 use crate::connection::Connection;
+use crate::convert::announced_length;
 use crate::head::Noted;
+use crate::one_line::OneLine;
 use crate::respond::CLIENT_CLOSED;
 
 /// One request and its answer.
@@ -30,6 +32,8 @@ pub(crate) struct Exchange {
     /// What the outcome is when it ends here.
     cut: Option<&'static str>,
     sent: u64,
+    /// What there is to send, where that is known.
+    length: Option<u64>,
     entry: Option<Box<Entry>>,
 }
 
@@ -44,22 +48,23 @@ impl Exchange {
             outcome: "ok",
             cut: Some("client_gone"),
             sent: 0,
+            length: None,
             entry: None,
         }
     }
 
     /// Notes what the access log says of the request; nothing when there is none.
-    pub(crate) fn note(&mut self, parts: &Parts, noted: &Noted, id: &RequestId) {
+    /// `client` is who the proxies say it is.
+    pub(crate) fn note(
+        &mut self,
+        parts: &Parts,
+        noted: &Noted,
+        id: &RequestId,
+        client: Option<SocketAddr>,
+    ) {
         if self.connection.service.access_log.is_some() {
-            let remote = self.connection.remote.ip();
-            self.entry = Some(Box::new(Entry::new(parts, noted, id, remote)));
-        }
-    }
-
-    /// Notes who the client is, once the proxies have said so.
-    pub(crate) fn note_client(&mut self, client: IpAddr) {
-        if let Some(entry) = &mut self.entry {
-            entry.client = client;
+            let client = client.unwrap_or(self.connection.remote).ip();
+            self.entry = Some(Box::new(Entry::new(parts, noted, id, client)));
         }
     }
 
@@ -74,6 +79,9 @@ impl Exchange {
         if http_body::Body::is_end_stream(response.body()) {
             self.cut = None;
         }
+        self.length = http_body::Body::size_hint(response.body())
+            .exact()
+            .or_else(|| announced_length(response.headers()));
         response.map(|body| ResponseBody { body, exchange: self })
     }
 }
@@ -97,6 +105,14 @@ pub(crate) struct ResponseBody {
     exchange: Exchange,
 }
 
+impl ResponseBody {
+    /// The client did not take the end of it, of which this many bytes were handed over already.
+    pub(crate) fn give_up(&mut self, untaken: usize) {
+        self.exchange.cut = Some("client_gone");
+        self.exchange.sent = self.exchange.sent.saturating_sub(untaken as u64);
+    }
+}
+
 impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -111,12 +127,12 @@ impl http_body::Body for ResponseBody {
             Some(Ok(frame)) => {
                 this.exchange.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
                 // The library stops asking once it has all of a body of known length.
-                if this.body.is_end_stream() || this.body.size_hint().exact() == Some(0) {
+                if this.body.is_end_stream() || this.exchange.length == Some(this.exchange.sent) {
                     this.exchange.cut = None;
                 }
             }
             Some(Err(error)) => {
-                tracing::warn!(%error, "an answer was cut: its body failed");
+                tracing::warn!(error = %OneLine(error), "an answer was cut: its body failed");
                 this.exchange.cut = Some("truncated");
             }
             None => this.exchange.cut = None,

@@ -10,20 +10,34 @@ use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use tower_http::services::ServeFile;
 
+/// Which compressed variants lie beside a file and may be sent in its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Variants {
+    pub(crate) zstd: bool,
+    pub(crate) br: bool,
+    pub(crate) gzip: bool,
+}
+
 /// The file as an answer to a request with that method and those headers. Errors are those of the
 /// file system.
 pub(crate) async fn serve(
     path: &Path,
     is_head: bool,
     headers: impl Iterator<Item = (HeaderName, HeaderValue)>,
-    precompressed: bool,
+    variants: Variants,
 ) -> std::io::Result<Response<Body>> {
     let mut request = Request::new(());
     *request.method_mut() = if is_head { Method::HEAD } else { Method::GET };
     request.headers_mut().extend(headers);
     let mut file = ServeFile::new(path);
-    if precompressed {
-        file = file.precompressed_zstd().precompressed_br().precompressed_gzip();
+    if variants.zstd {
+        file = file.precompressed_zstd();
+    }
+    if variants.br {
+        file = file.precompressed_br();
+    }
+    if variants.gzip {
+        file = file.precompressed_gzip();
     }
     let response = file.try_call(request).await?;
     Ok(response.map(|body| match http_body::Body::size_hint(&body).exact() {

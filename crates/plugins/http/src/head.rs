@@ -15,6 +15,8 @@ use crate::shared::Shared;
 /// The headers that the server itself has a use for, found in one pass over all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
+    /// How many headers the client sent.
+    pub(crate) count: usize,
     host: Option<HeaderValue>,
     hosts: u32,
     /// Transfer-Encoding headers, and whether one of them says anything but `chunked`.
@@ -30,7 +32,7 @@ pub(crate) struct Noted {
 
 impl Noted {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut noted = Self::default();
+        let mut noted = Self { count: headers.len(), ..Self::default() };
         for (name, value) in headers {
             match *name {
                 HOST => {
@@ -69,6 +71,7 @@ pub(crate) enum Target {
 pub(crate) enum Refusal {
     Error(Error),
     Method,
+    TooManyHeaders,
 }
 
 impl From<Error> for Refusal {
@@ -86,6 +89,7 @@ impl Refusal {
         match self {
             Self::Error(error) => Verdict::of(error),
             Self::Method => Verdict::method_not_allowed(),
+            Self::TooManyHeaders => Verdict::too_many_headers(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Refusal {
         match self {
             Self::Error(error) => error.to_string(),
             Self::Method => "this method is not served".to_owned(),
+            Self::TooManyHeaders => "it has more headers than http.limits.max_headers".to_owned(),
         }
     }
 }

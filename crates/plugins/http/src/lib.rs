@@ -3,6 +3,7 @@
 //! ```text
 //! server      listens, accepts, drains
 //! connection  one task a connection; transport and shared are what it stands on
+//! stream      one task an HTTP/2 request, which ends when the client takes nothing
 //! service     one request: head, static_files, convert, the pool, sendfile, compression
 //! respond     the one table of errors and statuses; error_page is what they look like
 //! exchange    travels with a request to the last byte; metrics and access_log hear of it there
@@ -24,6 +25,7 @@ mod head;
 mod head_copy;
 mod interim;
 mod metrics;
+mod one_line;
 mod proxies;
 mod request_body;
 mod request_id;
@@ -33,6 +35,7 @@ mod server;
 mod service;
 mod shared;
 mod static_files;
+mod stream;
 mod transport;
 
 use std::io::Write;
@@ -82,6 +85,7 @@ pub(crate) struct Settings {
     body_limit: Option<u64>,
     body_timeout: Duration,
     max_connections: usize,
+    max_headers: usize,
     debug: bool,
 }
 
@@ -125,10 +129,11 @@ impl HttpPlugin {
                 body_limit: limits.body_limit(),
                 body_timeout: limits.body_timeout.0,
                 max_connections: limits.max_connections,
+                max_headers: limits.max_headers,
                 debug: config.debug,
             },
             protocols: Protocols::new(limits, config.h2c),
-            proxies: TrustedProxies::new(&config.trusted_proxies),
+            proxies: TrustedProxies::new(&config.trusted_proxies, &config.forwarded),
             metrics,
             access_log,
             ids: config.request_id.then(RequestIds::new),
@@ -137,7 +142,7 @@ impl HttpPlugin {
                 .root
                 .clone()
                 .map(|root| StaticFiles::new(root, config.index.clone(), &config.forbid)),
-            sendfile: Sendfile::new(config.sendfile.clone().unwrap_or_default()),
+            sendfile: Sendfile::new(config.sendfile.clone()),
             compression: Compression::new(&config.compression),
         })
     }

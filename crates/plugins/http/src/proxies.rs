@@ -2,9 +2,9 @@
 //!
 //! Each proxy appends to `X-Forwarded-For` whom it was contacted by, so the right-most entry that is
 //! not a trusted proxy itself is the client: everything left of it the client may have made up.
-//! `X-Forwarded-*` is used where there is any of it, else `Forwarded` (RFC 7239): a proxy that
-//! maintains one of them passes the other on as the client sent it, and `X-Forwarded-*` is what
-//! proxies maintain.
+//! A proxy passes on what it does not maintain as the client sent it, so only those headers are read
+//! that `http.forwarded` names. Of those, `X-Forwarded-*` is used where there is any of it, else
+//! `Forwarded` (RFC 7239).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
-use crate::config::Network;
+use crate::config::{ForwardedHeader, Network};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -20,7 +20,11 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// The proxies that are believed.
 #[derive(Debug, Default)]
-pub(crate) struct TrustedProxies(Vec<IpNet>);
+pub(crate) struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// The headers they maintain.
+    maintained: Vec<ForwardedHeader>,
+}
 
 /// What trusted proxies say of the client; what they do not say is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,23 +35,30 @@ pub(crate) struct Forwarded {
 }
 
 impl TrustedProxies {
-    pub(crate) fn new(networks: &[Network]) -> Self {
-        Self(networks.iter().map(|network| network.0).collect())
+    pub(crate) fn new(networks: &[Network], maintained: &[ForwardedHeader]) -> Self {
+        let networks = networks.iter().map(|network| network.0).collect();
+        Self { networks, maintained: maintained.to_vec() }
     }
 
     /// Whether that address is a proxy that is believed.
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// What the headers of a request say that came from a trusted proxy.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Forwarded {
-        let for_ = last_values(headers, &X_FORWARDED_FOR);
-        let proto = last_values(headers, &X_FORWARDED_PROTO).into_iter().next_back();
-        let host = last_values(headers, &X_FORWARDED_HOST).into_iter().next_back();
+        use ForwardedHeader::{
+            Forwarded as Rfc7239, XForwardedFor, XForwardedHost, XForwardedProto,
+        };
+        let values = |header: ForwardedHeader, name: &HeaderName| {
+            if self.maintained.contains(&header) { last_values(headers, name) } else { Vec::new() }
+        };
+        let for_ = values(XForwardedFor, &X_FORWARDED_FOR);
+        let proto = values(XForwardedProto, &X_FORWARDED_PROTO).into_iter().next_back();
+        let host = values(XForwardedHost, &X_FORWARDED_HOST).into_iter().next_back();
         if for_.is_empty() && proto.is_none() && host.is_none() {
-            return self.read_rfc7239(headers);
+            return self.read_rfc7239(&values(Rfc7239, &FORWARDED));
         }
         Forwarded {
             client: self
@@ -58,9 +69,8 @@ impl TrustedProxies {
         }
     }
 
-    fn read_rfc7239(&self, headers: &HeaderMap) -> Forwarded {
-        let elements: Vec<Element<'_>> =
-            last_values(headers, &FORWARDED).into_iter().map(Element::parse).collect();
+    fn read_rfc7239(&self, values: &[&str]) -> Forwarded {
+        let elements: Vec<Element<'_>> = values.iter().map(|text| Element::parse(text)).collect();
         let hops = elements.iter().map(|element| element.for_.and_then(parse_hop));
         // Scheme and host stand beside the client, in the element of the proxy it spoke to.
         let client = self.right_most_untrusted(hops);
@@ -162,9 +172,17 @@ mod tests {
 
     type Lines<'a> = &'a [(&'static str, &'a str)];
 
+    const EVERY: [ForwardedHeader; 4] = [
+        ForwardedHeader::XForwardedFor,
+        ForwardedHeader::XForwardedProto,
+        ForwardedHeader::XForwardedHost,
+        ForwardedHeader::Forwarded,
+    ];
+
     fn trusted() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "127.0.0.1", "fd00::/8"];
-        TrustedProxies::new(&networks.map(|text| Network::try_from(text.to_owned()).unwrap()))
+        let networks = networks.map(|text| Network::try_from(text.to_owned()).unwrap());
+        TrustedProxies::new(&networks, &EVERY)
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -236,6 +254,27 @@ mod tests {
             (Some(true), host("a.example:8443"))
         );
         assert_eq!(read(&[("forwarded", "proto=https")]), (Some(true), None));
+    }
+
+    #[test]
+    fn what_the_proxy_does_not_maintain_is_not_believed() {
+        let lines = headers(&[
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "a.example"),
+            ("forwarded", "for=192.0.2.9;proto=http;host=b.example"),
+        ]);
+        let read = |maintained: &[ForwardedHeader]| {
+            let proxies = TrustedProxies { maintained: maintained.to_vec(), ..trusted() };
+            let said = proxies.read(&lines);
+            (said.client.map(|client| client.ip().to_string()), said.secure, said.host)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read(&[]), (None, None, None));
+        assert_eq!(read(&EVERY[..1]), (some("192.0.2.1"), None, None));
+        assert_eq!(read(&EVERY[..2]), (some("192.0.2.1"), Some(true), None));
+        assert_eq!(read(&EVERY[..3]), (some("192.0.2.1"), Some(true), some("a.example")));
+        assert_eq!(read(&EVERY[3..]), (some("192.0.2.9"), Some(false), some("b.example")));
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl Verdict {
         }
     }
 
+    /// More headers than are taken.
+    pub(crate) fn too_many_headers() -> Self {
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request")
+    }
+
     /// The response: a page for people, problem+json for programs. `detail` is what happened inside
     /// and is given in development only.
     pub(crate) fn response(

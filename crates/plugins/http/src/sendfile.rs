@@ -12,8 +12,9 @@ use http::header::{
 };
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::file;
+use crate::file::{self, Variants};
 use crate::head::Noted;
+use crate::one_line::OneLine;
 
 const X_SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
 
@@ -47,7 +48,7 @@ impl Sendfile {
             } else {
                 Vec::new()
             };
-        let file = file::serve(&path, is_head, conditions.into_iter(), false)
+        let file = file::serve(&path, is_head, conditions.into_iter(), Variants::default())
             .await
             .map_err(|error| not_sent(&path, &format!("it cannot be read: {error}")))?;
         Ok(merge(response, file))
@@ -56,6 +57,12 @@ impl Sendfile {
     /// The file, if it may be sent. Relative paths start at the first directory.
     fn allowed(&self, named: &HeaderValue) -> Result<PathBuf, Error> {
         let path = header_path(named);
+        if self.0.is_empty() {
+            return Err(not_sent(
+                &path,
+                "http.sendfile names no directory; add the one it lies in",
+            ));
+        }
         let path = self.0.first().map_or(path.clone(), |first| first.join(&path));
         let target = path
             .canonicalize()
@@ -87,7 +94,8 @@ fn header_path(value: &HeaderValue) -> PathBuf {
 /// The application named a file that cannot be sent: the client learns that there is nothing, the
 /// log learns why.
 fn not_sent(path: &Path, why: &str) -> Error {
-    tracing::warn!(path = %path.display(), "cannot send the file of X-Sendfile: {why}");
+    let path = OneLine(path.display());
+    tracing::warn!(%path, "cannot send the file of X-Sendfile: {why}");
     Error::Application { code: Some(404), message: format!("cannot send a file: {why}") }
 }
 

@@ -15,7 +15,8 @@ use crate::connection::{Connection, Protocols};
 use crate::exchange::{Exchange, ResponseBody};
 use crate::head::{Noted, Refusal, Target, check};
 use crate::metrics::Metrics;
-use crate::proxies::TrustedProxies;
+use crate::one_line::OneLine;
+use crate::proxies::{Forwarded, TrustedProxies};
 use crate::request_body::RequestBody;
 use crate::request_id::{RequestIds, X_REQUEST_ID};
 use crate::sendfile::Sendfile;
@@ -57,10 +58,15 @@ pub(crate) async fn answer(
     if let Some(id_header) = &id_header {
         parts.headers.insert(X_REQUEST_ID, id_header.clone());
     }
-    exchange.note(&parts, &noted, &id);
+    let said = match connection.trusted {
+        true => service.proxies.read(&parts.headers),
+        false => Forwarded::default(),
+    };
+    exchange.note(&parts, &noted, &id, said.client);
 
     let is_head = parts.method == Method::HEAD;
-    let outcome = process(&connection, parts, body, &noted, &id, &mut exchange).await;
+    let request = Arrived { parts, body, said };
+    let outcome = process(&connection, request, &noted, &id, &mut exchange).await;
     let mut response = match outcome {
         Ok(response) => response,
         Err(refusal) => service.refuse(&refusal, &noted, &id, &mut exchange),
@@ -74,15 +80,27 @@ pub(crate) async fn answer(
     exchange.answer(response)
 }
 
+/// What came in.
+struct Arrived {
+    parts: Parts,
+    body: Option<RequestBody>,
+    /// What a trusted proxy says of the client.
+    said: Forwarded,
+}
+
 async fn process(
     connection: &Connection,
-    mut parts: Parts,
-    body: Option<RequestBody>,
+    request: Arrived,
     noted: &Noted,
     id: &RequestId,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Refusal> {
     let service = &connection.service;
+    let Arrived { mut parts, body, said } = request;
+    // Over HTTP/1.1 the library counts.
+    if parts.version == Version::HTTP_2 && noted.count > service.settings.max_headers {
+        return Err(Refusal::TooManyHeaders);
+    }
     let authority = match check(&mut parts, noted, &connection.shared)? {
         Target::Path(authority) => authority,
         Target::Server => return Ok(options()),
@@ -100,8 +118,7 @@ async fn process(
         return Ok(service.compress(response, noted, is_head));
     }
     let speaks_interim = parts.version == Version::HTTP_11;
-    let mut request = convert::incoming(connection, parts, body, authority, id.clone());
-    exchange.note_client(request.remote.ip());
+    let mut request = convert::incoming(connection, parts, body, authority, id.clone(), said);
     if speaks_interim {
         request.interim = Some(connection.interim(exchange.number));
     }
@@ -154,9 +171,9 @@ impl Service {
         let is_failure =
             verdict.status.is_server_error() && verdict.status != StatusCode::SERVICE_UNAVAILABLE;
         if is_failure {
-            tracing::warn!(%id, status = verdict.status.as_u16(), error = %detail, "request failed");
+            tracing::warn!(%id, status = verdict.status.as_u16(), error = %OneLine(&detail), "request failed");
         } else {
-            tracing::debug!(%id, status = verdict.status.as_u16(), error = %detail, "request refused");
+            tracing::debug!(%id, status = verdict.status.as_u16(), error = %OneLine(&detail), "request refused");
         }
         let shown = self.settings.debug.then_some(detail.as_str());
         verdict.response(noted.accept.as_ref(), id, shown)

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::config::Ending;
-use crate::file;
+use crate::file::{self, Variants};
 
 /// The files below `root`.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl StaticFiles {
             Found::File(path) => {
                 let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone()));
                 // Gone or unreadable in the meantime: PHP decides.
-                file::serve(&path, is_head, headers, true).await.ok()
+                file::serve(&path, is_head, headers, self.variants(&path)).await.ok()
             }
         }
     }
@@ -79,6 +79,17 @@ impl StaticFiles {
             };
         }
         Found::Nothing
+    }
+
+    /// The compressed variants of a file that may be shown as the file itself may.
+    fn variants(&self, path: &Path) -> Variants {
+        let may_show = |ending: &str| {
+            let mut variant = path.as_os_str().to_owned();
+            variant.push(ending);
+            let variant = PathBuf::from(variant);
+            variant.is_file() && matches!(self.inside(variant), Found::File(_))
+        };
+        Variants { zstd: may_show(".zst"), br: may_show(".br"), gzip: may_show(".gz") }
     }
 
     /// The path below `root`, if it is one that may be shown.
@@ -218,6 +229,17 @@ mod tests {
             };
             assert_eq!(kind, expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_compressed_variant_must_not_lead_out_either() {
+        let (dir, files) = site();
+        let release = dir.path().join("current/public");
+        fs::write(release.join("a.txt.zst"), "z").unwrap();
+        symlink(dir.path().join("secret.txt"), release.join("a.txt.gz")).unwrap();
+        symlink(release.join(".env"), release.join("a.txt.br")).unwrap();
+        let Found::File(path) = files.find("/a.txt") else { panic!("it is there") };
+        assert_eq!(files.variants(&path), Variants { zstd: true, br: false, gzip: false });
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn a_file_is_sent_by_the_server_itself() {
             : new Folk\\Response('', 200, ['x-sendfile' => '/etc/passwd']);",
     );
     project.write("data.bin", &"0123456789".repeat(100_000));
-    let folk = project.serve(&[]);
+    let folk = project.serve(&["http.sendfile=[\".\"]"]);
     let answer = folk.get("/");
     assert_eq!((answer.status, answer.body.len()), (200, 1_000_000));
     assert_eq!(answer.text("content-type").unwrap(), "text/plain");

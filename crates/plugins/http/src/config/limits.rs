@@ -37,7 +37,8 @@ pub struct Limits {
     #[serde(deserialize_with = "positive")]
     pub idle_timeout: HumanDuration,
     /// How long a client that reads nothing is waited for. Default `"30s"`. Beyond it the connection
-    /// is cut, and the worker is free again.
+    /// is cut, and the worker is free again. Over HTTP/2 a client may also read nothing of a single
+    /// answer; beyond it that answer is reset and the others go on.
     #[serde(deserialize_with = "positive")]
     pub write_timeout: HumanDuration,
 }

@@ -19,6 +19,11 @@ fn an_empty_section_listens_on_loopback_only() {
     assert_eq!(config.listen.0, [ListenAddress(SocketAddr::from(([127, 0, 0, 1], 8080)))]);
     assert!(!config.compression.enabled);
     assert!(config.trusted_proxies.is_empty());
+    assert!(config.sendfile.is_empty());
+    assert_eq!(
+        config.forwarded,
+        [ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto]
+    );
     assert_eq!(config.limits.body_limit(), Some(64 << 20));
 }
 
@@ -57,6 +62,7 @@ fn says_everything_that_is_wrong_at_once() {
         ("lisen", Value::from("127.0.0.1:8080")),
         ("access_log", Value::from("xml")),
         ("trusted_proxies", Value::from(vec![Value::from("10.0.0.0/99")])),
+        ("forwarded", Value::from(vec![Value::from("x-real-ip")])),
         ("forbid", Value::from(vec![Value::from("")])),
         ("limits", limits),
     ])
@@ -66,6 +72,7 @@ fn says_everything_that_is_wrong_at_once() {
         "http.lisen: unknown key; did you mean \"listen\"?",
         "http.access_log: is \"xml\"; known are off, text, json",
         "http.trusted_proxies",
+        "http.forwarded",
         "http.forbid",
         "http.limits.max_head: is 1GiB; must be between 1KiB and 256KiB",
         "http.limits.max_headers: is 0; must be between 1 and 1000",

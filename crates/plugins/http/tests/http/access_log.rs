@@ -93,6 +93,24 @@ async fn a_line_is_written_when_the_answer_is_complete_and_says_how_it_ended() {
 }
 
 #[tokio::test]
+async fn the_client_behind_a_proxy_is_named_also_where_php_is_not_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "a").unwrap();
+    let written = Written::default();
+    let plugin = HttpPlugin::new().log_to(written.clone());
+    let config =
+        json!({ "access_log": "json", "trusted_proxies": ["127.0.0.1"], "root": dir.path() });
+    let server =
+        Server::start_plugin(plugin, config, |_| async { Ok(Response::ok("hello")) }).await;
+    let said = "x-forwarded-for: 192.0.2.9\r\n";
+    assert_eq!(server.get("/a.txt", said).await.text(), "a");
+    assert_eq!(written.line(0).await["client"], "192.0.2.9");
+    let refused = format!("TRACE / HTTP/1.1\r\nhost: h\r\n{said}\r\n");
+    assert_eq!(server.request(refused).await.status, 405);
+    assert_eq!(written.line(1).await["client"], "192.0.2.9");
+}
+
+#[tokio::test]
 async fn nothing_is_missing_after_the_shutdown() {
     let written = Written::default();
     let plugin = HttpPlugin::new().log_to(written.clone());

@@ -159,10 +159,39 @@ async fn a_file_outside_the_allowed_directories_is_not_sent() {
 }
 
 #[tokio::test]
-async fn without_the_key_files_below_the_configuration_are_sent() {
+async fn without_the_key_no_file_is_sent() {
     // The configuration of these tests lies in the system's directory for temporary files.
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "content").unwrap();
-    let server = sender(json!({}), file.path()).await;
-    assert_eq!(server.get("/", "").await.text(), "content");
+    let server = sender(json!({ "debug": true }), file.path()).await;
+    let reply = server.get("/", "").await;
+    assert_hidden(&reply);
+    assert_eq!(reply.status, 404);
+    assert!(reply.text().contains("http.sendfile names no directory"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_compressed_variant_outside_of_the_root_is_not_sent() {
+    let (dir, server) = site(&[("public/a.js", "plain"), ("secret", "secret")]).await;
+    let root = dir.path().join("public");
+    std::os::unix::fs::symlink(dir.path().join("secret"), root.join("a.js.gz")).unwrap();
+    let reply = server.get("/public/a.js", "accept-encoding: gzip\r\n").await;
+    assert_eq!(reply.text(), "secret", "a link within the root is followed");
+
+    let server = Server::start(json!({ "root": root }), php).await;
+    let reply = server.get("/a.js", "accept-encoding: gzip\r\n").await;
+    assert_eq!(reply.text(), "plain");
+    assert_eq!(reply.header("content-encoding"), None);
+}
+
+#[tokio::test]
+async fn a_file_that_arrived_whole_counts_as_answered() {
+    let large = "0123456789abcdef".repeat(50_000);
+    let (_dir, server) = site(&[("large.txt", &large)]).await;
+    let mut client = server.connect().await;
+    assert_eq!(client.get("/large.txt").await.text(), large);
+    client.send("GET /large.txt HTTP/1.1\r\nhost: h\r\nrange: bytes=5-90000\r\n\r\n").await;
+    assert_eq!(client.reply().await.body.len(), 89_996);
+    let name = "folk_http_requests{status=\"2xx\",outcome=\"ok\"}";
+    server.numbers.reach(name, 2.0).await;
 }

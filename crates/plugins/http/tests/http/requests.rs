@@ -130,6 +130,7 @@ async fn targets_of_every_form_are_understood() {
         (request.uri.to_string().as_str(), request.authority.as_str()),
         ("/x?y", "other.example:82")
     );
+    assert_eq!(request.headers["host"], "other.example:82", "one host, wherever one looks");
 
     let options = server.request("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(options.status, 204);
@@ -159,7 +160,16 @@ async fn proxies_are_believed_only_when_they_are_trusted() {
     let request = seen.recv().await.unwrap();
     assert_eq!(request.remote.ip().to_string(), "192.0.2.7");
     assert!(request.secure);
+    assert_eq!(request.authority, "test", "proxies seldom set this header, so clients do");
+
+    let config = json!({ "trusted_proxies": ["127.0.0.0/8"], "forwarded": ["x-forwarded-host"] });
+    let (server, mut seen) = witness(config).await;
+    server.get("/", said).await;
+    let request = seen.recv().await.unwrap();
+    assert_eq!(request.remote.ip().to_string(), "127.0.0.1");
+    assert!(!request.secure);
     assert_eq!(request.authority, "shop.example");
+    assert_eq!(request.headers["host"], "shop.example");
 }
 
 #[tokio::test]
@@ -220,6 +230,7 @@ async fn speaks_http2_to_clients_that_start_with_it() {
             request.version,
             request.authority.clone(),
             request.uri.clone(),
+            request.headers.get("host").cloned(),
         ));
         let has_interim = request.interim.is_some();
         async move {
@@ -243,11 +254,12 @@ async fn speaks_http2_to_clients_that_start_with_it() {
         let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
         assert_eq!(body, format!("body {n}"));
     }
-    let (version, authority, uri) = seen.lock().unwrap()[0].clone();
+    let (version, authority, uri, host) = seen.lock().unwrap()[0].clone();
     assert_eq!(
         (version, authority.as_str(), uri.to_string().as_str()),
         (Version::HTTP_2, "h2.example", "/0?q")
     );
+    assert_eq!(host.unwrap(), "h2.example", "applications look for the header");
     let large = http::Request::post("http://h/").body(Body::full(vec![0; 200])).unwrap();
     assert_eq!(sender.send_request(large).await.unwrap().status(), 413);
 }
