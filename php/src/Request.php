@@ -32,7 +32,6 @@ final class Request
     private ?array $context = null;
     private ?string $method = null;
     private ?string $target = null;
-    private ?string $body = null;
     /** @var array<array-key, mixed>|null */
     private ?array $query = null;
     /** @var array<string, string>|null */
@@ -41,12 +40,13 @@ final class Request
     /**
      * @internal the worker loop makes requests; tests of applications use {@see Request::create()}
      *
-     * @param string $frame holds the context at $offset, and the body behind it
+     * @param string $frame holds the context at $offset, and behind it the body, unless $body does
      */
     public function __construct(
         private string $frame,
         private int $offset,
         private int $contextLength,
+        private ?string $body = null,
     ) {
     }
 
@@ -72,8 +72,7 @@ final class Request
             $name = \strtolower((string) $name);
             $lists[$name] = \array_merge($lists[$name] ?? [], \array_values((array) $values));
         }
-        $request = new self('', 0, 0);
-        $request->body = $body;
+        $request = new self('', 0, 0, $body);
         $request->context = [
             'http', $method, $target, 'HTTP/1.1', $lists['host'][0] ?? 'localhost', $secure, $remoteAddress,
             0, '127.0.0.1', $secure ? 443 : 80, 'test', $lists, $parsedBody, $files === [] ? null : $files,
@@ -196,7 +195,7 @@ final class Request
     public function body(): string
     {
         if ($this->body === null) {
-            // The frame is let go here, so that a large body is not kept twice.
+            // The frame is let go here, so that the body is not kept twice.
             $this->context ?? $this->decode();
             $this->body = \substr($this->frame, $this->offset + $this->contextLength);
             $this->frame = '';

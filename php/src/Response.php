@@ -134,7 +134,7 @@ final class Response
         return $this->headers[\strtolower($name)][0] ?? null;
     }
 
-    /** @return string|iterable<string>|resource|\Closure */
+    /** @return string|iterable<string>|resource|\Closure|null null where it was sent and could be read only once */
     public function body(): mixed
     {
         return $this->body;
@@ -216,12 +216,21 @@ final class Response
     }
 
     /**
-     * @internal the body, let go here, so that a generator ends with its last reader
+     * @internal the body to send. One that can be read only once is let go here, so that a generator
+     *           ends with its last reader; any other stays, for a response that is kept and sent again.
      */
     public function takeBody(): mixed
     {
         $body = $this->body;
-        $this->body = '';
+        if (\is_string($body) || $body instanceof \Closure || \is_array($body)) {
+            return $body;
+        }
+        if ($body === null || \get_debug_type($body) === 'resource (closed)') {
+            throw new \LogicException(
+                'the body of this response was sent before and can be read only once: make a new response, or give it a Closure'
+            );
+        }
+        $this->body = null;
 
         return $body;
     }

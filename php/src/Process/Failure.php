@@ -8,6 +8,8 @@ namespace Folk\Process;
 final class Failure
 {
     private const LONGEST_MESSAGE = 8192;
+    /** Of the whole. The server takes 64 KiB. */
+    private const LONGEST = 60000;
     private const MOST_FRAMES = 20;
     private const MOST_CAUSES = 5;
 
@@ -23,15 +25,18 @@ final class Failure
             $text .= "\ncaused by " . self::headline($error);
         }
 
-        return $text;
+        return self::cut($text, self::LONGEST);
+    }
+
+    /** The beginning of a text that may be longer than the server takes. */
+    public static function cut(string $text, int $length = self::LONGEST_MESSAGE): string
+    {
+        return \strlen($text) > $length ? \substr($text, 0, $length) . '…' : $text;
     }
 
     private static function headline(\Throwable $error): string
     {
-        $message = $error->getMessage();
-        if (\strlen($message) > self::LONGEST_MESSAGE) {
-            $message = \substr($message, 0, self::LONGEST_MESSAGE) . '…';
-        }
+        $message = self::cut($error->getMessage());
 
         // The name of an anonymous class goes on behind a zero byte with where it was declared.
         return \strtok($error::class, "\0") . ": $message in {$error->getFile()}:{$error->getLine()}";

@@ -21,6 +21,8 @@ final class Frame
     public const TAG = 11;
     /** The fixed part of the head, which says how long the whole is. */
     public const HEAD = 12;
+    /** How many bytes of head stand before the context of a request. */
+    public const REQUEST_HEAD = 16;
 
     /** @param list<int> $options */
     public function __construct(
@@ -61,6 +63,18 @@ final class Frame
         }
 
         return 4 * ($first & 0x0f) + \unpack('V', $bytes, 2)[1];
+    }
+
+    /** Whether the frame that begins with $bytes is a request of the folk dialect. */
+    public static function isRequest(string $bytes): bool
+    {
+        return $bytes[0] === "\x14" && $bytes[1] === "\x04";
+    }
+
+    /** How long the context of a request is whose head $bytes begin with. */
+    public static function contextLength(string $bytes): int
+    {
+        return \unpack('V', $bytes, self::HEAD)[1];
     }
 
     /** Reads a whole frame. */

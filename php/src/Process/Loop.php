@@ -15,8 +15,6 @@ final class Loop
 {
     /** How the context of an HTTP request begins. */
     private const HTTP = 'a:14:{i:0;s:4:"http";';
-    /** How many bytes of head stand before the context of a request. */
-    private const REQUEST_HEAD = 16;
     /** For how many body lengths the head of a plain answer is kept. */
     private const KEPT_HEADS = 256;
 
@@ -79,7 +77,7 @@ final class Loop
     {
         self::$active = $this;
         // Loaded now, so that neither the first request waits for them nor the last words.
-        foreach ([Request::class, Response::class, Frame::class, Failure::class, Worker::class] as $class) {
+        foreach ([Request::class, Response::class, Frame::class, Failure::class, OutputBuffer::class, Worker::class] as $class) {
             \class_exists($class);
         }
         Shutdown::guard($this->emitter);
@@ -135,9 +133,10 @@ final class Loop
         $emitter = $this->emitter;
         $handler = $this->handler;
         $heads = [];
+        $body = null;
 
         while (!$this->stopping) {
-            $frame = $relay->receive();
+            $frame = $relay->receive($body);
             if ($frame[1] !== "\x04" || $frame[0] !== "\x14") {
                 $this->control($frame);
                 continue;
@@ -146,8 +145,8 @@ final class Loop
             $emitter->tag = $frame[Frame::TAG];
             $contextLength = \unpack('V', $frame, 12)[1];
             try {
-                if ($handler !== null && \substr_compare($frame, self::HTTP, self::REQUEST_HEAD, 21) === 0) {
-                    $this->request = $request = new Request($frame, self::REQUEST_HEAD, $contextLength);
+                if ($handler !== null && \substr_compare($frame, self::HTTP, Frame::REQUEST_HEAD, 21) === 0) {
+                    $this->request = $request = new Request($frame, Frame::REQUEST_HEAD, $contextLength, $body);
                     $frame = ''; // only the request holds it from here on
                     $result = $handler($request);
                     if (\is_string($result) && \strlen($result) <= Emitter::LARGEST_FRAME) {
@@ -161,7 +160,7 @@ final class Loop
                         $emitter->answer($result);
                     }
                 } else {
-                    $this->other($frame, $contextLength);
+                    $this->other($frame, $contextLength, $body);
                 }
             } catch (Disconnected|ProtocolError $gone) {
                 throw $gone;
@@ -170,22 +169,22 @@ final class Loop
             }
             // What the request held is let go before the next is waited for.
             unset($frame, $request, $result, $error);
-            $this->request = null;
+            $this->request = $body = null;
             $this->reset();
         }
     }
 
     /** Answers whatever is not HTTP. */
-    private function other(string $frame, int $contextLength): void
+    private function other(string $frame, int $contextLength, ?string $body): void
     {
-        $context = @\unserialize(\substr($frame, self::REQUEST_HEAD, $contextLength), ['allowed_classes' => false]);
-        $body = \substr($frame, self::REQUEST_HEAD + $contextLength);
+        $context = @\unserialize(\substr($frame, Frame::REQUEST_HEAD, $contextLength), ['allowed_classes' => false]);
+        $body ??= \substr($frame, Frame::REQUEST_HEAD + $contextLength);
         switch (\is_array($context) ? $context[0] ?? null : null) {
             case 'http':
                 if ($this->handler === null) {
                     throw new \LogicException('this worker answers no HTTP requests: pass a handler to Folk\serve()');
                 }
-                $this->request = new Request($frame, self::REQUEST_HEAD, $contextLength);
+                $this->request = new Request($frame, Frame::REQUEST_HEAD, $contextLength, $body);
                 $result = ($this->handler)($this->request);
                 $this->emitter->answer($result);
                 break;
@@ -244,8 +243,8 @@ final class Loop
     /** Puts back what a handler may have left behind; runs while nobody waits. */
     private function reset(): void
     {
-        while (\ob_get_level() > $this->outputLevel && @\ob_end_flush()) {
-            // Its content goes where all output goes, to the log.
+        while (\ob_get_level() > $this->outputLevel && OutputBuffer::isRemovable()) {
+            \ob_end_flush(); // its content goes where all output goes, to the log
         }
         if (\ob_get_level() < $this->outputLevel) {
             Pipes::leadOutputAway();

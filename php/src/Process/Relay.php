@@ -8,11 +8,12 @@ namespace Folk\Process;
 interface Relay
 {
     /**
-     * Waits for the next frame and returns all of its bytes.
+     * Waits for the next frame and returns all of its bytes; but where $body is set, that is the
+     * body of a large request, which then does not stand behind the context.
      *
      * @throws Disconnected
      */
-    public function receive(): string;
+    public function receive(?string &$body = null): string;
 
     /**
      * Sends $bytes and then $more, of one frame.

@@ -36,14 +36,15 @@ final class Shutdown
     {
         $last = \error_get_last();
         if ($last !== null && ($last['type'] & self::FATAL)) {
-            return "fatal error: {$last['message']} in {$last['file']}:{$last['line']}";
+            return 'fatal error: ' . Failure::cut($last['message']) . " in {$last['file']}:{$last['line']}";
         }
         $output = '';
         while (\ob_get_level() > 0 && \strlen($output) <= self::LONGEST_OUTPUT) {
             $output = \ob_get_contents() . $output;
-            if (!@\ob_end_clean()) {
+            if (!OutputBuffer::isRemovable()) {
                 break;
             }
+            \ob_end_clean();
         }
         $text = 'exit() was called before the request was answered: return a response instead';
 

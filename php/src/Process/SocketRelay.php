@@ -5,14 +5,8 @@ declare(strict_types=1);
 namespace Folk\Process;
 
 /** @internal frames over a Unix socket of ext-sockets: one system call for each small frame */
-final class SocketRelay implements Relay
+final class SocketRelay extends Wire
 {
-    private const CHUNK = 65536;
-
-    /** What came behind the last frame. */
-    private string $rest = '';
-    private bool $torn = false;
-
     public function __construct(private \Socket $socket)
     {
     }
@@ -28,10 +22,14 @@ final class SocketRelay implements Relay
         return new self($socket);
     }
 
-    public function receive(): string
+    public function receive(?string &$body = null): string
     {
         if ($this->rest === '') {
-            $length = @\socket_recv($this->socket, $bytes, self::CHUNK, 0);
+            try {
+                $length = @\socket_recv($this->socket, $bytes, self::CHUNK, 0);
+            } catch (\Throwable $error) {
+                $length = $this->failed($error);
+            }
             // Nearly always all of one frame has come, and nothing else.
             if ($length > Frame::HEAD && Frame::length($bytes) === $length) {
                 return $bytes;
@@ -42,7 +40,10 @@ final class SocketRelay implements Relay
             $this->rest = $length === false ? $this->retry() : $bytes;
         }
 
-        return $this->assemble();
+        $bytes = $this->rest;
+        $this->rest = '';
+
+        return $this->assemble($bytes, $body);
     }
 
     public function send(string $bytes, string $more = ''): void
@@ -57,40 +58,23 @@ final class SocketRelay implements Relay
             return;
         }
         $length = \strlen($bytes);
-        $sent = @\socket_send($this->socket, $bytes, $length, 0);
+        try {
+            $sent = @\socket_send($this->socket, $bytes, $length, 0);
+        } catch (\Throwable $error) {
+            $sent = $this->failed($error);
+        }
         if ($sent !== $length) {
             $this->sendRest($bytes, (int) $sent);
         }
     }
 
-    public function isTorn(): bool
+    protected function read(int $length, bool $all = false): string
     {
-        return $this->torn;
-    }
-
-    /** Makes a frame of what has come so far and what follows. */
-    private function assemble(): string
-    {
-        $bytes = $this->rest;
-        $this->rest = '';
-        while (\strlen($bytes) < Frame::HEAD) {
-            $bytes .= $this->read(self::CHUNK, 0);
+        try {
+            $read = @\socket_recv($this->socket, $bytes, $length, $all ? \MSG_WAITALL : 0);
+        } catch (\Throwable $error) {
+            $read = $this->failed($error);
         }
-        $length = Frame::length($bytes);
-        while (($missing = $length - \strlen($bytes)) > 0) {
-            $bytes .= $this->read($missing, \MSG_WAITALL);
-        }
-        if ($missing < 0) {
-            $this->rest = \substr($bytes, $length);
-            $bytes = \substr($bytes, 0, $length);
-        }
-
-        return $bytes;
-    }
-
-    private function read(int $length, int $flags): string
-    {
-        $read = @\socket_recv($this->socket, $bytes, $length, $flags);
         if ($read === false) {
             return $this->retry();
         }
@@ -99,6 +83,19 @@ final class SocketRelay implements Relay
         }
 
         return $bytes;
+    }
+
+    /**
+     * What a call has returned, where an error handler of the application made an exception of its
+     * silenced warning. Any other exception goes on.
+     */
+    private function failed(\Throwable $error): bool
+    {
+        if (\socket_last_error($this->socket) === 0) {
+            throw $error;
+        }
+
+        return false;
     }
 
     /** After a failed read: nothing where a signal interrupted it, so that it is tried again. */
@@ -117,8 +114,12 @@ final class SocketRelay implements Relay
             $this->failUnlessInterrupted();
         }
         while ($sent < $length) {
-            $piece = \substr($bytes, $sent, 1 << 20);
-            $count = @\socket_send($this->socket, $piece, \strlen($piece), 0);
+            $piece = \substr($bytes, $sent, self::PIECE);
+            try {
+                $count = @\socket_send($this->socket, $piece, \strlen($piece), 0);
+            } catch (\Throwable $error) {
+                $count = $this->failed($error);
+            }
             if ($count === false) {
                 $this->failUnlessInterrupted();
             }

@@ -5,14 +5,8 @@ declare(strict_types=1);
 namespace Folk\Process;
 
 /** @internal frames over PHP streams: pipes, or a Unix socket where ext-sockets is missing */
-final class StreamRelay implements Relay
+final class StreamRelay extends Wire
 {
-    private const CHUNK = 65536;
-    private const LARGEST_READ = 1 << 20;
-
-    private string $rest = '';
-    private bool $torn = false;
-
     /**
      * @param resource $in
      * @param resource $out
@@ -38,23 +32,16 @@ final class StreamRelay implements Relay
         return new self($stream, $stream);
     }
 
-    public function receive(): string
+    public function receive(?string &$body = null): string
     {
         $bytes = $this->rest === '' ? $this->read(self::CHUNK) : $this->rest;
         $this->rest = '';
-        while (\strlen($bytes) < Frame::HEAD) {
-            $bytes .= $this->read(self::CHUNK);
-        }
-        $length = Frame::length($bytes);
-        while (($missing = $length - \strlen($bytes)) > 0) {
-            $bytes .= $this->read(\min($missing, self::LARGEST_READ));
-        }
-        if ($missing < 0) {
-            $this->rest = \substr($bytes, $length);
-            $bytes = \substr($bytes, 0, $length);
+        // Nearly always all of one frame has come, and nothing else.
+        if (\strlen($bytes) > Frame::HEAD && Frame::length($bytes) === \strlen($bytes)) {
+            return $bytes;
         }
 
-        return $bytes;
+        return $this->assemble($bytes, $body);
     }
 
     public function send(string $bytes, string $more = ''): void
@@ -75,7 +62,7 @@ final class StreamRelay implements Relay
         }
         $this->torn = true;
         for ($tries = 0; $sent < $length; ) {
-            $count = @\fwrite($this->out, \substr($bytes, (int) $sent, self::LARGEST_READ));
+            $count = @\fwrite($this->out, \substr($bytes, (int) $sent, self::PIECE));
             // A write that a signal interrupts writes nothing; one that fails goes on to.
             $tries = $count ? 0 : $tries + 1;
             if ($tries > 3) {
@@ -86,12 +73,7 @@ final class StreamRelay implements Relay
         $this->torn = false;
     }
 
-    public function isTorn(): bool
-    {
-        return $this->torn;
-    }
-
-    private function read(int $length): string
+    protected function read(int $length, bool $all = false): string
     {
         $bytes = @\fread($this->in, $length);
         if (($bytes === '' || $bytes === false) && \feof($this->in)) {

@@ -60,7 +60,10 @@ final class PsrResponse
                 }
             }
         } finally {
-            $stream->close();
+            // What can be rewound is left open: the application may keep the response and send it again.
+            if (!$stream->isSeekable()) {
+                $stream->close();
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ final class PipesTest extends HttpTestCase
 {
     protected const RELAY = 'streams';
 
-    protected function start(): WorkerProcess
+    protected function start(array $options = []): WorkerProcess
     {
-        return new WorkerProcess('app.php', 'pipes');
+        return new WorkerProcess('app.php', 'pipes', $options);
     }
 }

@@ -117,6 +117,13 @@ final class PsrTest extends TestCase
         self::assertGreaterThan(1, $answer->pings);
     }
 
+    public function testALargeResponseThatIsKeptIsSentInFullEachTime(): void
+    {
+        foreach ([1, 2] as $ignored) {
+            self::assertSame(2 << 20, \strlen($this->worker->get('/kept')->body));
+        }
+    }
+
     public function testBodiesOfUnknownSizeAreStreamedWithoutOne(): void
     {
         $answer = $this->worker->get('/unknown-size');

@@ -12,8 +12,8 @@ final class SocketsTest extends HttpTestCase
 {
     protected const RELAY = 'sockets';
 
-    protected function start(): WorkerProcess
+    protected function start(array $options = []): WorkerProcess
     {
-        return new WorkerProcess('app.php');
+        return new WorkerProcess('app.php', 'unix', $options);
     }
 }

@@ -12,8 +12,8 @@ final class StreamsTest extends HttpTestCase
 {
     protected const RELAY = 'streams';
 
-    protected function start(): WorkerProcess
+    protected function start(array $options = []): WorkerProcess
     {
-        return new WorkerProcess('app.php', 'unix', ['-n', '-d', 'extension=pcntl']);
+        return new WorkerProcess('app.php', 'unix', ['-n', '-d', 'extension=pcntl', ...$options]);
     }
 }

@@ -14,7 +14,8 @@ abstract class HttpTestCase extends TestCase
 
     private WorkerProcess $worker;
 
-    abstract protected function start(): WorkerProcess;
+    /** @param list<string> $options of the php command */
+    abstract protected function start(array $options = []): WorkerProcess;
 
     protected function setUp(): void
     {
@@ -90,6 +91,20 @@ abstract class HttpTestCase extends TestCase
         self::assertSame([(string) \strlen($body)], $answer->headers['x-length']);
         self::assertTrue($answer->body === $body, 'the body came back changed');
         self::assertSame("Hello, world!\n", $this->worker->get('/hello')->body);
+    }
+
+    public function testABodyIsHeldOnce(): void
+    {
+        $worker = $this->start(['-d', 'memory_limit=40M']);
+        $body = \str_repeat(\random_bytes(1024), 32 << 10);
+        foreach ([1, 2, 3] as $ignored) {
+            $answer = $worker->http('POST', '/length', [], $body);
+            self::assertSame([null, \strlen($body) . ' ' . \md5($body)], [$answer->error, $answer->body]);
+        }
+        $worker->request(['method', 'measure'], $body);
+        self::assertSame((string) \strlen($body), $worker->answer()->body);
+        $worker->request(['task', 'id', 'measure', 'default', 1, []], $body);
+        self::assertSame((string) \strlen($body), $worker->answer()->body);
     }
 
     public function testAStringTooLargeForOneFrameIsSentInParts(): void
@@ -205,6 +220,25 @@ abstract class HttpTestCase extends TestCase
         self::assertSame($pid, $this->worker->get('/pid')->body);
     }
 
+    public function testAKeptResponseIsSentInFullEachTime(): void
+    {
+        foreach (['string', 'array', 'closure'] as $kind) {
+            for ($round = 0; $round < 3; ++$round) {
+                $answer = $this->worker->get("/kept?kind=$kind");
+                self::assertSame([200, 'the same'], [$answer->status, $answer->body], $kind);
+            }
+        }
+    }
+
+    public function testAKeptResponseWhoseBodyIsUsedUpIsAnError(): void
+    {
+        foreach (['generator', 'resource'] as $kind) {
+            self::assertSame('once', $this->worker->get("/kept?kind=$kind")->body);
+            $answer = $this->worker->get("/kept?kind=$kind");
+            self::assertStringContainsString('the body of this response was sent before', (string) $answer->error, $kind);
+        }
+    }
+
     public function testOutputDoesNotReachTheAnswer(): void
     {
         self::assertSame('quiet', $this->worker->get('/echo-out')->body);
@@ -271,6 +305,41 @@ abstract class HttpTestCase extends TestCase
         self::assertSame(255, $this->worker->exitCode());
     }
 
+    public function testTheTextOfAFatalErrorIsCut(): void
+    {
+        $error = (string) $this->worker->get('/long-fatal')->error;
+        self::assertMatchesRegularExpression('~^fatal error: x{8192}… in /.*/workers/app\.php:\d+$~D', $error);
+    }
+
+    public function testAnErrorHandlerThatThrowsWhatIsSilencedEndsNothing(): void
+    {
+        $pid = $this->worker->get('/pid')->body;
+        self::assertSame('strict', $this->worker->get('/strict')->body);
+        self::assertSame($pid, $this->worker->get('/pid')->body);
+    }
+
+    public function testAnErrorHandlerThatThrowsWhatIsSilencedKeepsNoExitFromBeingAnswered(): void
+    {
+        self::assertStringStartsWith('exit() was called', (string) $this->worker->get('/strict-exit')->error);
+    }
+
+    public function testAnErrorHandlerThatThrowsWhatIsSilencedLeavesSignalsHarmless(): void
+    {
+        if (!\function_exists('posix_kill') || !\function_exists('pcntl_signal')) {
+            self::markTestSkipped('needs ext-pcntl');
+        }
+        self::assertSame('strict', $this->worker->get('/strict-signals')->body);
+        $this->worker->awaitSleep();
+        \posix_kill($this->worker->pid(), \SIGUSR1);
+        self::assertSame("Hello, world!\n", $this->worker->get('/hello')->body);
+        $this->worker->request(WorkerProcess::context('GET', '/large?n=9000000'));
+        $first = $this->worker->part(4096);
+        $this->worker->awaitSleep();
+        \posix_kill($this->worker->pid(), \SIGUSR1);
+        self::assertTrue($this->worker->answer(beginning: $first)->body === \str_repeat('0123456789', 900000));
+        self::assertSame("Hello, world!\n", $this->worker->get('/hello')->body);
+    }
+
     public function testAWorkerThatWantsToEndAnswersFirst(): void
     {
         self::assertSame('the last', $this->worker->get('/stop')->body);
@@ -305,7 +374,7 @@ abstract class HttpTestCase extends TestCase
         self::assertSame('null', $this->method('nothing', '')->body);
         self::assertSame("\x00\xff", $this->method('reverse', "\xff\x00")->body);
         self::assertStringStartsWith('DomainException: no good', (string) $this->method('fail', '')->error);
-        self::assertStringContainsString('there are: add, fail, nothing, reverse', (string) $this->method('none', '')->error);
+        self::assertStringContainsString('there are: add, fail, measure, nothing, reverse', (string) $this->method('none', '')->error);
         self::assertStringContainsString('argument of method add is not JSON', (string) $this->method('add', '[')->error);
     }
 

@@ -49,4 +49,15 @@ final class FailureTest extends TestCase
     {
         throw new \RuntimeException('refused');
     }
+
+    public function testTheWholeIsNotLongerThanTheServerTakes(): void
+    {
+        $class = 'Long' . \str_repeat('x', 5000);
+        eval("class $class { static function dive(int \$depth) { return \$depth ? self::dive(\$depth - 1) : throw new RuntimeException('deep'); } }");
+        try {
+            $class::dive(30);
+        } catch (\RuntimeException $error) {
+            self::assertLessThan(64 * 1024, \strlen(Failure::describe($error)));
+        }
+    }
 }

@@ -122,7 +122,7 @@ final class LoopTest extends TestCase
             {
             }
 
-            public function receive(): string
+            public function receive(?string &$body = null): string
             {
                 return \array_shift($this->frames) ?? throw new Disconnected('the end');
             }

@@ -29,7 +29,7 @@ final class Bench implements Relay
     {
     }
 
-    public function receive(): string
+    public function receive(?string &$body = null): string
     {
         if ($this->left-- === 0) {
             Folk\Worker::stop();
@@ -38,7 +38,7 @@ final class Bench implements Relay
         }
         $this->server->send($this->request);
 
-        return $this->worker->receive();
+        return $this->worker->receive($body);
     }
 
     public function send(string $bytes, string $more = ''): void

@@ -111,6 +111,41 @@ $handler = static function (Request $request) use (&$closed, $endless) {
             eval('class Twice {} class Twice {}');
 
             return '';
+        case '/kept':
+            // Made once, as an application does with a page that never changes.
+            static $kept = [
+                'string' => null, 'array' => null, 'closure' => null, 'generator' => null, 'resource' => null,
+            ];
+            $kind = (string) $request->queryParam('kind');
+
+            return $kept[$kind] ??= new Response(match ($kind) {
+                'string' => 'the same',
+                'array' => ['the ', 'same'],
+                'closure' => static fn(): array => ['the ', 'same'],
+                'generator' => (static fn(): Generator => yield 'once')(),
+                'resource' => \fopen('data:,once', 'rb'),
+            });
+        case '/length':
+            return Response::text(\strlen($request->body()) . ' ' . \md5($request->body()));
+        case '/long-fatal':
+            \trigger_error(\str_repeat('x', 100_000), \E_USER_ERROR);
+            // no break
+        case '/strict':
+            // What some applications do: every warning is thrown, even a silenced one.
+            \set_error_handler(static fn(int $level, string $text) => throw new ErrorException($text, 0, $level));
+            \ob_start(null, 0, \PHP_OUTPUT_HANDLER_STDFLAGS & ~\PHP_OUTPUT_HANDLER_REMOVABLE);
+
+            return 'strict';
+        case '/strict-exit':
+            \set_error_handler(static fn(int $level, string $text) => throw new ErrorException($text, 0, $level));
+            \ob_start(null, 0, \PHP_OUTPUT_HANDLER_STDFLAGS & ~\PHP_OUTPUT_HANDLER_REMOVABLE);
+            exit(0);
+        case '/strict-signals':
+            \set_error_handler(static fn(int $level, string $text) => throw new ErrorException($text, 0, $level));
+            \pcntl_async_signals(true);
+            \pcntl_signal(\SIGUSR1, static fn() => \file_put_contents('php://stderr', "signal\n"), false);
+
+            return 'strict';
         case '/echo-out':
             echo "\x14\x04 noise on standard output\n";
             \proc_close(\proc_open('echo noise of a child', [], $pipes));
@@ -178,12 +213,14 @@ $methods = (new Folk\Methods([
     'add' => static fn(array $numbers): int => \array_sum($numbers),
     'nothing' => static fn(mixed $argument): mixed => $argument,
     'fail' => static fn() => throw new DomainException('no good'),
-]))->addRaw('reverse', \strrev(...));
+]))->addRaw('reverse', \strrev(...))
+    ->addRaw('measure', static fn(string $bytes): string => (string) \strlen($bytes));
 
 $tasks = [
     'mail' => static fn(Task $task): array => [
         $task->id, $task->name, $task->queue, $task->attempt, $task->headers, $task->payload,
     ],
+    'measure' => static fn(Task $task): int => \strlen($task->payload),
 ];
 
 Folk\serve($handler, $methods, $tasks);

@@ -26,6 +26,10 @@ $application = new class {
                 \fwrite($file, \str_repeat('L', 3 << 20));
 
                 return new Response(200, ['Content-Type' => 'text/plain'], Stream::create($file));
+            case '/kept':
+                static $kept = null;
+
+                return $kept ??= new Response(200, [], Stream::create(\str_repeat('K', 2 << 20)));
             case '/unknown-size':
                 return new Response(200, [], Stream::create(\popen('printf unknown', 'r')));
         }
