@@ -30,6 +30,46 @@ async fn the_death_of_a_worker_tells_how_and_with_which_last_words() {
     assert_eq!(died("/close").await, "closed its connection");
 }
 
+/// A request whose worker leaves a child with its connection, and the file with the child's pid.
+async fn with_heir(method: Method) -> support::Came {
+    let mut bench = Bench::folk().await;
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("heir");
+    let mut request = request(method, "/die-with-heir");
+    request.headers.insert("x-mark", mark.to_string_lossy().parse().unwrap());
+    let began = tokio::time::Instant::now();
+    let came = bench.ask(request).await;
+    let heir: u32 = std::fs::read_to_string(&mark).unwrap().parse().unwrap();
+    assert!(support::is_alive(heir), "it holds the connection");
+    let heir = rustix::process::Pid::from_raw(heir as i32).unwrap();
+    rustix::process::kill_process(heir, rustix::process::Signal::KILL).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    came
+}
+
+#[tokio::test]
+async fn the_death_of_a_worker_is_noticed_though_a_child_holds_its_connection() {
+    let came = with_heir(Method::GET).await;
+    assert_eq!(came.failure(), Error::Died("exited with code 7".into()));
+}
+
+#[tokio::test]
+async fn what_a_worker_answered_before_it_died_is_read_though_a_child_holds_its_connection() {
+    let came = with_heir(Method::POST).await;
+    assert_eq!(came.answer.unwrap().body.unwrap(), "the last answer");
+}
+
+#[tokio::test]
+async fn arguments_stay_out_of_the_traces_of_exceptions() {
+    // Without php.ini, as in a container.
+    let mut bare = support::settings("folk.php");
+    bare.command.insert(1, "-n".into());
+    let mut bench = Bench::new(bare).await;
+    let Error::Died(trace) = bench.get("/secret").await.failure() else { panic!("not died") };
+    assert!(trace.contains("no entry") && trace.contains("#0"), "{trace}");
+    assert!(!trace.contains("hunter2"), "{trace}");
+}
+
 #[tokio::test]
 async fn half_a_frame_is_a_death_in_the_middle_of_it() {
     assert_eq!(died("/half-frame").await, "exited with code 5");

@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use folk_api::request::InterimSink;
@@ -164,6 +165,34 @@ async fn uploads_are_files_until_the_request_is_answered() {
     assert_eq!(files_in(directory.path()), 0, "removed with the request that failed");
 }
 
+#[tokio::test]
+async fn what_a_killed_server_left_is_removed_at_the_next_start() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mut dead = std::process::Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    let space = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let upload = directory.path().join(format!("folk-upload-{}-{space}-abc", dead.id()));
+    std::fs::write(&upload, "half of it").unwrap();
+    let sockets = std::env::temp_dir().join(format!("folk-{}-{space}-abc", dead.id()));
+    std::fs::create_dir(&sockets).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(sockets.join("0.sock")).unwrap());
+
+    let mut given = settings("folk.php");
+    given.upload_dir = directory.path().to_owned();
+    let mut bench = Bench::new(given).await;
+    assert!(!upload.exists());
+    assert!(!sockets.exists());
+    // What is made now carries the pid by which it will be found.
+    let pid = std::process::id();
+    let relay = bench.get("/environment").await.json()["RR_RELAY"].to_string();
+    assert!(relay.contains(&format!("/folk-{pid}-{space}-")), "{relay}");
+    let body = "--B\r\nContent-Disposition: form-data; name=f; filename=x\r\n\r\n1\r\n--B--\r\n";
+    let answer = bench.ask(post("/files", "multipart/form-data; boundary=B", body)).await.json();
+    let stored = answer["uploads"]["f"]["tmp_name"].to_string();
+    assert!(stored.contains(&format!("/folk-upload-{pid}-{space}-")), "{stored}");
+}
+
 fn files_in(directory: &std::path::Path) -> usize {
     std::fs::read_dir(directory).unwrap().count()
 }
@@ -271,7 +300,7 @@ async fn a_slow_reader_holds_the_stream_back() {
     let read = async {
         let mut body = answer.await.unwrap().body;
         // Not reading for a while; the worker can be no further ahead than the channel is deep.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let mut waiting = 0;
         while let Some(chunk) = body.next().now_or_never() {
             waiting += chunk.unwrap().unwrap().len();
@@ -306,6 +335,76 @@ async fn a_large_frame_is_handed_on_while_it_arrives() {
     assert_eq!(length, 20 << 20);
     assert!(largest <= 64 << 10, "{largest}");
     assert_eq!(bench.text("/hello").await, "hello");
+}
+
+/// Asks for an answer of 20 MiB, reads nothing of it until the worker is done or `patience` is
+/// over, and then all. Returns whether the worker was done by then.
+async fn read_late(bench: &mut Bench, patience: Duration) -> bool {
+    let request = Request::Http(Box::new(request(Method::GET, "/big")));
+    let (job, answer) = Job::new(request, Deadline::after(support::PATIENCE));
+    let mut execute = bench.worker.execute(Box::new(job));
+    let done = tokio::time::timeout(patience, &mut execute).await;
+    if let Ok(outcome) = &done {
+        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    }
+    let response = within(answer).await.unwrap();
+    let read = within(response.body.collect(1 << 30));
+    let body = if done.is_ok() {
+        read.await
+    } else {
+        let (outcome, body) = within(async { tokio::join!(execute, read) }).await;
+        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+        body
+    };
+    let body = body.unwrap();
+    assert_eq!(body.len(), 20 << 20);
+    let pieces = body.chunks(1 << 20).enumerate();
+    for (index, piece) in pieces {
+        assert!(piece.iter().all(|&byte| byte == b'a' + index as u8), "piece {index}");
+    }
+    done.is_ok()
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_a_large_frame_holds_no_worker() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings("folk.php");
+    settings.upload_dir = directory.path().to_owned();
+    let mut bench = Bench::new(settings).await;
+    assert!(read_late(&mut bench, support::PATIENCE).await);
+    assert_eq!(bench.text("/hello").await, "hello");
+    assert_eq!(files_in(directory.path()), 0);
+
+    // One who never reads, and leaves once the worker is done with it.
+    let request = Request::Http(Box::new(request(Method::GET, "/big")));
+    let (job, answer) = Job::new(request, Deadline::after(support::PATIENCE));
+    let outcome = within(bench.worker.execute(Box::new(job))).await;
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    drop(answer);
+    assert_eq!(bench.text("/hello").await, "hello");
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_it_a_slow_reader_holds_the_worker_and_gets_everything() {
+    let mut nowhere = settings("folk.php");
+    nowhere.upload_dir = "/nowhere/at/all".into();
+    let mut full = settings("folk.php");
+    full.answer_files = 1 << 20;
+    for settings in [nowhere, full] {
+        let mut bench = Bench::new(settings).await;
+        assert!(!read_late(&mut bench, Duration::from_millis(500)).await);
+        assert_eq!(bench.text("/hello").await, "hello");
+    }
+}
+
+#[tokio::test]
+async fn the_room_of_an_answer_that_waited_is_given_back() {
+    let mut settings = settings("folk.php");
+    settings.answer_files = 21 << 20;
+    let mut bench = Bench::new(settings).await;
+    for _ in 0..3 {
+        assert!(read_late(&mut bench, support::PATIENCE).await);
+    }
 }
 
 #[tokio::test]

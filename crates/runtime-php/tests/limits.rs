@@ -7,10 +7,12 @@ mod support;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::time::Duration;
 
-use folk_api::{Error, Request, Runtime};
+use folk_api::{Deadline, Error, Job, Outcome, Request, Runtime};
 use folk_runtime_php::process::ProcessRuntime;
-use support::{Bench, post, settings, spec, streamed};
+use http::Method;
+use support::{Bench, post, request, settings, spec, streamed};
 
 /// Runs the ignored test `name` of this file after `limit`.
 fn under(limit: &str, name: &str) {
@@ -50,6 +52,31 @@ async fn with_no_room_on_disk() {
     let answer = bench.ask(upload).await.json();
     assert_eq!(answer["uploads"]["f"]["error"], 7, "{answer}");
     assert_eq!(answer["uploads"]["f"]["tmp_name"], "", "{answer}");
+}
+
+#[test]
+fn a_disk_that_fills_up_under_an_answer_loses_nothing_of_it() {
+    // 512 KiB, in blocks of 512 bytes.
+    under("trap '' XFSZ; ulimit -f 1024", "with_a_disk_that_fills_up");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, under a limit"]
+async fn with_a_disk_that_fills_up() {
+    let mut bench = Bench::folk().await;
+    let request = Request::Http(Box::new(request(Method::GET, "/big")));
+    let (job, answer) = Job::new(request, Deadline::after(support::PATIENCE));
+    let mut execute = bench.worker.execute(Box::new(job));
+    let waits = tokio::time::timeout(Duration::from_millis(500), &mut execute).await;
+    assert!(waits.is_err(), "it is held back");
+    let read = answer.await.unwrap().body.collect(1 << 30);
+    let (outcome, body) = support::within(async { tokio::join!(execute, read) }).await;
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    let body = body.unwrap();
+    assert_eq!(body.len(), 20 << 20);
+    for (index, piece) in body.chunks(1 << 20).enumerate() {
+        assert!(piece.iter().all(|&byte| byte == b'a' + index as u8), "piece {index}");
+    }
 }
 
 #[test]

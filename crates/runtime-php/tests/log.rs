@@ -62,6 +62,26 @@ async fn output_and_errors_are_logged_under_the_name_of_the_worker() {
 }
 
 #[tokio::test]
+async fn control_characters_reach_no_terminal() {
+    let (log, _guard) = log();
+    let mut bench = Bench::folk().await;
+    bench.text("/forge").await;
+    support::within(bench.worker.terminate(support::PATIENCE)).await;
+    let text = log.text();
+    assert!(text.contains("folk::worker: before\\u{1b}[2J\\rafter"), "{text}");
+}
+
+#[tokio::test]
+async fn a_report_of_a_roadrunner_worker_is_one_line() {
+    let (log, _guard) = log();
+    let mut bench = Bench::new(support::settings("roadrunner.php")).await;
+    let came = bench.get("/forged-report").await;
+    assert_eq!(came.answer.unwrap().status, 500);
+    let text = log.text();
+    assert!(text.contains("report=boom\\nWARN forged\\u{1b}[0m"), "{text}");
+}
+
+#[tokio::test]
 async fn a_worker_that_floods_its_errors_is_cut_and_the_loss_is_told() {
     let (log, _guard) = log();
     let mut bench = Bench::folk().await;

@@ -1,15 +1,16 @@
 //! Reading the answer to a request, whole or in parts.
 
-use std::future::Future;
-use std::task::Poll;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use folk_api::{Body, BodyError, BodySender, Error, Job, Request, Response};
+use folk_api::{Body, BodyError, Error, Job, Request, Response};
 use folk_goridge::{Head, bits, flags};
 use http::StatusCode;
 
+use super::backlog::{Backlog, Stash};
 use super::head::{self, Encoding, HeadError, ResponseHead};
+use super::reader::Reader;
 use super::wire::{Broken, CHUNK, Wire};
 
 /// Answers of one frame up to this many bytes are handed over whole; larger ones as they arrive.
@@ -20,9 +21,9 @@ const LONGEST_CONTEXT: u32 = 1 << 20;
 const LONGEST_MESSAGE: u32 = 64 * 1024;
 /// How many chunks of a streamed body may wait for its reader.
 const AHEAD: usize = 4;
-/// How long the reader of a broken body gets to make room for the news.
-const NEWS_PATIENCE: Duration = Duration::from_millis(100);
-
+/// How long an answer of known length waits for its reader, all in all, before the rest of it goes
+/// to a file: one that reads as fast as PHP writes needs none.
+const READER_PATIENCE: Duration = Duration::from_millis(100);
 const STOPPING: &[u8] = b"{\"stop\":true}";
 
 /// How the worker took a request.
@@ -43,32 +44,31 @@ pub(crate) struct BrokenOff {
     pub(crate) why: Broken,
     /// Whether anything of the answer came.
     pub(crate) begun: bool,
-    body: Option<BodySender>,
+    reader: Reader,
 }
 
 impl BrokenOff {
     /// Tells the reader of the body, if there is one already.
     pub(crate) async fn tell(&mut self, why: &Error) {
-        if let Some(body) = self.body.take() {
-            let news = body.fail(BodyError::Failed(why.to_string()));
-            // Dropped without the news the body is cut as well.
-            let _late = tokio::time::timeout(NEWS_PATIENCE, news).await;
-        }
+        self.reader.fail(BodyError::Failed(why.to_string())).await;
     }
 }
 
-/// Reads the answer to `job` and hands it over. `encoding` and `tag` are those of the request.
+/// Reads the answer to `job` and hands it over. `encoding` and `tag` are those of the request. What
+/// is read faster than it is wanted goes to the `backlog`.
 pub(crate) async fn receive(
     wire: &mut Wire,
     job: &mut Job,
     encoding: Encoding,
     tag: u8,
+    backlog: &Backlog,
 ) -> Result<Taken, BrokenOff> {
     let mut answer = Answer {
         wire,
         job,
         encoding,
         tag,
+        backlog,
         reader: Reader::Waiting,
         begun: false,
         told_to_stop: false,
@@ -77,12 +77,8 @@ pub(crate) async fn receive(
     match answer.run().await {
         Ok(taken) => Ok(taken),
         Err(why) => {
-            let begun = answer.begun;
-            let body = match answer.reader {
-                Reader::Open(body) => Some(body),
-                Reader::Waiting | Reader::Gone => None,
-            };
-            Err(BrokenOff { why, begun, body })
+            let Answer { begun, reader, .. } = answer;
+            Err(BrokenOff { why, begun, reader })
         }
     }
 }
@@ -92,19 +88,11 @@ struct Answer<'a> {
     job: &'a mut Job,
     encoding: Encoding,
     tag: u8,
+    backlog: &'a Backlog,
     reader: Reader,
     begun: bool,
     told_to_stop: bool,
     server_error: bool,
-}
-
-/// Who reads the body.
-enum Reader {
-    /// The head has not come yet.
-    Waiting,
-    Open(BodySender),
-    /// Nobody: the rest is read and dropped.
-    Gone,
 }
 
 impl Answer<'_> {
@@ -129,7 +117,7 @@ impl Answer<'_> {
                 self.part(head, more).await?;
             }
             if !more {
-                self.finish().await;
+                self.reader.finish().await;
                 return Ok(self.answered());
             }
             if matches!(self.reader, Reader::Gone) {
@@ -184,6 +172,9 @@ impl Answer<'_> {
             }
             let known = if more { None } else { Some(u64::from(length)) };
             self.open(parsed, known);
+            if !more {
+                return self.pump_ahead(u64::from(length)).await;
+            }
         }
         self.pump(u64::from(length)).await
     }
@@ -212,18 +203,82 @@ impl Answer<'_> {
         }
     }
 
+    /// Hands over `left` bytes as fast as they are read: the worker waits meanwhile.
     async fn pump(&mut self, mut left: u64) -> Result<(), Broken> {
         while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
-            let chunk = self.wire.take_some(most).await?;
-            left -= chunk.len() as u64;
-            if let Reader::Open(body) = &mut self.reader
-                && body.send(chunk).await.is_err()
-            {
-                self.reader = Reader::Gone;
+            let chunk = self.chunk(&mut left).await?;
+            self.reader.send(chunk).await;
+        }
+        Ok(())
+    }
+
+    /// The next of `left` bytes.
+    async fn chunk(&mut self, left: &mut u64) -> Result<Bytes, Broken> {
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(CHUNK);
+        let chunk = self.wire.take_some(most).await?;
+        *left -= chunk.len() as u64;
+        Ok(chunk)
+    }
+
+    /// Hands over `left` bytes, the rest of the answer. Where its reader is behind they go to a
+    /// file, and the worker is done as soon as it has written them.
+    async fn pump_ahead(&mut self, mut left: u64) -> Result<(), Broken> {
+        let mut patience = READER_PATIENCE;
+        while left > 0 {
+            let chunk = self.chunk(&mut left).await?;
+            if !self.reader.send_within(chunk.clone(), &mut patience).await {
+                let unread = self.put_aside(chunk, left).await?;
+                return self.pump(unread).await;
             }
         }
         Ok(())
+    }
+
+    /// Puts `chunk` and the `left` bytes after it aside, to be handed over beside the worker.
+    /// Returns how many are still to be read, where that cannot be or nobody wants them.
+    async fn put_aside(&mut self, mut chunk: Bytes, mut left: u64) -> Result<u64, Broken> {
+        let mut stash = match self.backlog.open(chunk.len() as u64 + left).await {
+            Ok(stash) => stash,
+            Err(error) => {
+                self.hold_worker(None, chunk, &error).await;
+                return Ok(left);
+            }
+        };
+        loop {
+            if let Err(error) = stash.append(chunk.clone()).await {
+                self.hold_worker(Some(stash), chunk, &error).await;
+                return Ok(left);
+            }
+            if !self.reader.is_there() {
+                self.reader = Reader::Gone;
+                return Ok(left);
+            }
+            if left == 0 {
+                break;
+            }
+            chunk = self.chunk(&mut left).await?;
+        }
+        if let Some(body) = self.reader.take() {
+            stash.feed_to_its_end(body);
+        }
+        Ok(0)
+    }
+
+    /// Hands over what was put aside, and `chunk` after it, as fast as they are read: there is no
+    /// room for more.
+    async fn hold_worker(&mut self, stash: Option<Stash>, chunk: Bytes, error: &io::Error) {
+        tracing::warn!(
+            "an answer cannot be stored, so a worker waits for a slow client: {error}; \
+             make room in upload_dir, or set another directory"
+        );
+        let fed = match (stash, &mut self.reader) {
+            (Some(stash), Reader::Open(body)) => stash.feed(body).await,
+            _ => Ok(()),
+        };
+        match fed {
+            Ok(()) => self.reader.send(chunk).await,
+            Err(error) => self.reader.fail(error).await,
+        }
     }
 
     /// The application failed and said so.
@@ -239,15 +294,12 @@ impl Answer<'_> {
         // With a context the message is what follows it.
         let text = frame.clone().split_context().map_or(frame.payload, |(_, text)| text);
         let message = String::from_utf8_lossy(&text).into_owned();
-        match std::mem::replace(&mut self.reader, Reader::Gone) {
-            Reader::Waiting => {
-                self.job.reply.send(Err(Error::Application { code: None, message }));
-            }
-            Reader::Open(body) => {
-                let news = body.fail(BodyError::Failed(format!("application error: {message}")));
-                let _late = tokio::time::timeout(NEWS_PATIENCE, news).await;
-            }
-            Reader::Gone => {}
+        if matches!(self.reader, Reader::Waiting) {
+            self.reader = Reader::Gone;
+            self.job.reply.send(Err(Error::Application { code: None, message }));
+        } else {
+            let news = BodyError::Failed(format!("application error: {message}"));
+            self.reader.fail(news).await;
         }
         Ok(())
     }
@@ -283,18 +335,6 @@ impl Answer<'_> {
         match self.encoding {
             Encoding::Php => flags::CONTROL,
             Encoding::Proto | Encoding::Json => 0,
-        }
-    }
-
-    async fn finish(&mut self) {
-        let reader = std::mem::replace(&mut self.reader, Reader::Gone);
-        let Reader::Open(body) = reader else { return };
-        let mut end = Box::pin(body.finish());
-        let first = std::future::poll_fn(|cx| Poll::Ready(end.as_mut().poll(cx))).await;
-        if first.is_pending() {
-            // Its reader is behind; the worker need not wait for that. Ends when the reader reads
-            // on or leaves.
-            tokio::spawn(end);
         }
     }
 

@@ -96,7 +96,7 @@ impl From<Broken> for Failed {
 
 async fn introduce(
     door: Door,
-    process: &Process,
+    process: &Arc<Process>,
     settings: &ProcessSettings,
 ) -> Result<(Wire, Dialect), Failed> {
     let link = match door {
@@ -110,7 +110,7 @@ async fn introduce(
             })?
         }
     };
-    let mut wire = Wire::new(link, LONGEST);
+    let mut wire = Wire::new(link, LONGEST, Arc::clone(process));
     let hello = format!("{{\"pid\":{}}}", std::process::id());
     match wire.write_frame(flags::CONTROL | flags::JSON, 0, hello.as_bytes()).await {
         // What it said before it closed the connection can still be read, and tells more.

@@ -6,20 +6,26 @@
 //! spawn     spawn    socket, environment, process ─▶ monitor: who notices its end
 //! ready     handshake
 //! execute   worker   outgoing (http_context | roadrunner: proto, JSON) ─▶ wire ─▶ answer ─▶ head
+//!                    backlog: an answer whose reader is behind
 //! ```
 
 mod afterthought;
 mod answer;
+mod backlog;
 mod body;
+mod budget;
 mod form;
 mod handshake;
 mod head;
 mod http_context;
+mod leftovers;
 mod monitor;
 mod outgoing;
 mod php;
 mod php_value;
+mod printable;
 mod proto;
+mod reader;
 mod roadrunner;
 mod settings;
 mod spawn;
@@ -36,6 +42,8 @@ use tempfile::TempDir;
 pub use php::{OLDEST_PHP, check, php_command};
 pub use settings::{Codec, ProcessSettings, Relay};
 
+use backlog::Backlog;
+use body::Preparer;
 use worker::ProcessWorker;
 
 /// The parsers of bytes from outside, for the fuzz targets.
@@ -50,6 +58,8 @@ pub mod fuzzing {
 #[derive(Debug)]
 pub struct ProcessRuntime {
     settings: Arc<ProcessSettings>,
+    preparer: Preparer,
+    backlog: Arc<Backlog>,
     /// Where the sockets of workers are until they connect.
     sockets: TempDir,
 }
@@ -61,7 +71,13 @@ impl ProcessRuntime {
     ///
     /// There is no directory for its sockets to be made in.
     pub fn new(settings: ProcessSettings) -> Result<Self, BootError> {
-        Ok(Self { settings: Arc::new(settings), sockets: spawn::socket_directory()? })
+        leftovers::sweep_uploads(&settings.upload_dir);
+        Ok(Self {
+            preparer: Preparer::new(&settings),
+            backlog: Arc::new(Backlog::new(settings.upload_dir.clone(), settings.answer_files)),
+            settings: Arc::new(settings),
+            sockets: spawn::socket_directory()?,
+        })
     }
 }
 
@@ -79,13 +95,14 @@ impl Runtime for ProcessRuntime {
         if let Request::Http(http) = &mut request
             && body::needs_preparation(http)
         {
-            body::prepare(http, self.settings.memory_body, &self.settings.upload_dir).await?;
+            self.preparer.prepare(http).await?;
         }
         Ok(request)
     }
 
     async fn spawn(&self, spec: &WorkerSpec) -> Result<Box<dyn Worker>, BootError> {
         let started = spawn::start(&self.settings, self.sockets.path(), spec)?;
-        Ok(Box::new(ProcessWorker::new(Arc::clone(&self.settings), started)))
+        let (settings, backlog) = (Arc::clone(&self.settings), Arc::clone(&self.backlog));
+        Ok(Box::new(ProcessWorker::new(settings, backlog, started)))
     }
 }

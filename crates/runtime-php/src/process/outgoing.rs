@@ -111,7 +111,7 @@ pub(crate) fn body_of(request: &Request) -> Payload<'_> {
 fn http_body_of(http: &HttpRequest) -> Payload<'_> {
     match Prepared::of(http) {
         Some(Prepared::Spooled(spooled)) => Payload::File(spooled),
-        Some(Prepared::Form(_)) => Payload::Memory(&[]),
+        Some(Prepared::Form { .. }) => Payload::Memory(&[]),
         // `encode` has refused what is not in memory.
         None => Payload::Memory(http.body.as_bytes().unwrap_or_default()),
     }

@@ -18,10 +18,16 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// PHP's own messages go to standard error, each once: with `log_errors` on, PHP would write them
 /// there a second time. OPcache is off on the command line by default, and a worker without it
-/// compiles its whole application at every start.
+/// compiles its whole application at every start. Arguments stay out of stack traces, as in
+/// `php.ini-production`: they hold passwords, and traces go to the log.
 pub fn php_command(php: &str, script: &Path) -> Vec<String> {
     let mut command = vec![php.to_owned()];
-    for setting in ["display_errors=stderr", "log_errors=0", "opcache.enable_cli=1"] {
+    for setting in [
+        "display_errors=stderr",
+        "log_errors=0",
+        "opcache.enable_cli=1",
+        "zend.exception_ignore_args=1",
+    ] {
         command.extend(["-d".to_owned(), setting.to_owned()]);
     }
     command.push(script.to_string_lossy().into_owned());

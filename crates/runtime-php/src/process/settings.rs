@@ -27,6 +27,12 @@ pub struct ProcessSettings {
     pub max_answer: u32,
     /// The largest body that is gathered in memory, in bytes. Larger ones go to a file.
     pub memory_body: usize,
+    /// How much memory the bodies and forms of requests that have no worker yet, and the forms of
+    /// those that have one, may take together, in bytes. Beyond it requests are refused as busy.
+    pub memory_prepared: u64,
+    /// How much of answers whose readers are behind may wait in files in `upload_dir`, in bytes.
+    /// Beyond it such an answer holds its worker.
+    pub answer_files: u64,
     /// A command that runs the worker's command in its own place (same pid), put before it.
     pub launcher: Option<Vec<String>>,
 }
@@ -45,6 +51,8 @@ impl ProcessSettings {
             upload_dir: std::env::temp_dir(),
             max_answer: 1 << 30,
             memory_body: 64 * 1024,
+            memory_prepared: 128 << 20,
+            answer_files: 1 << 30,
             launcher: None,
         }
     }

@@ -18,7 +18,7 @@ use super::monitor::Process;
 use super::php::find_program;
 use super::stderr::{self, Name, Source, Tail};
 use super::wire::Link;
-use super::{ProcessSettings, Relay};
+use super::{ProcessSettings, Relay, leftovers};
 
 /// The version of RoadRunner whose protocol this is; some of its PHP packages look at it.
 const ROADRUNNER_VERSION: &str = "2025.1.0";
@@ -59,14 +59,16 @@ impl Drop for Socket {
 /// The private directory of a runtime's sockets, for this user alone.
 pub(crate) fn socket_directory() -> Result<TempDir, BootError> {
     let mut last = None;
+    let prefix = leftovers::sockets_prefix();
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     for parent in runtime_dir.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp")]) {
         // Room for the directory's and the socket's own names.
-        if parent.as_os_str().len() + 40 > LONGEST_SOCKET_PATH {
+        if parent.as_os_str().len() + 50 > LONGEST_SOCKET_PATH {
             continue;
         }
+        leftovers::sweep_sockets(&parent);
         let mut builder = tempfile::Builder::new();
-        builder.prefix("folk-").permissions(PermissionsExt::from_mode(0o700));
+        builder.prefix(&prefix).permissions(PermissionsExt::from_mode(0o700));
         match builder.tempdir_in(&parent) {
             Ok(directory) => return Ok(directory),
             Err(error) => last = Some(format!("in {}: {error}", parent.display())),

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use folk_goridge::{Frame, FrameError, Head, decode_head, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+use super::monitor::Process;
 
 /// The room for reading that is made at once, in bytes: many small answers share it.
 const ROOM: usize = 32 * 1024;
@@ -18,6 +22,8 @@ const LEAST_ROOM: usize = 4 * 1024;
 const MOST_ROOM: usize = 1 << 20;
 /// The most that is read at once, in bytes.
 pub(crate) const CHUNK: usize = 64 * 1024;
+/// How long the event loop may take to tell of what a dead process said.
+const LAST_BYTES: Duration = Duration::from_millis(50);
 
 /// What carries the bytes.
 #[derive(Debug)]
@@ -133,12 +139,14 @@ pub(crate) struct Wire {
     link: Link,
     inbox: BytesMut,
     limit: u32,
+    /// Its end ends the connection, also where a child of it holds on to its side.
+    process: Arc<Process>,
 }
 
 impl Wire {
     /// A connection whose frames have at most `limit` bytes of payload.
-    pub(crate) fn new(link: Link, limit: u32) -> Self {
-        Self { link, inbox: BytesMut::new(), limit }
+    pub(crate) fn new(link: Link, limit: u32, process: Arc<Process>) -> Self {
+        Self { link, inbox: BytesMut::new(), limit, process }
     }
 
     /// Sets the limit for the payload of a frame, in bytes.
@@ -148,7 +156,11 @@ impl Wire {
 
     /// Writes bytes. Not cancel-safe.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        Ok(self.link.write_all(bytes).await?)
+        tokio::select! {
+            biased;
+            written = self.link.write_all(bytes) => Ok(written?),
+            _ = self.process.exited() => Err(Broken::Closed { unread: false }),
+        }
     }
 
     /// Writes a frame without options. Not cancel-safe.
@@ -242,9 +254,20 @@ impl Wire {
         }
     }
 
+    /// Reads what comes. Where the process ended meanwhile, all it said is there already.
+    async fn read(&mut self) -> io::Result<usize> {
+        tokio::select! {
+            biased;
+            read = self.link.read_buf(&mut self.inbox) => return read,
+            _ = self.process.exited() => {}
+        }
+        let rest = self.link.read_buf(&mut self.inbox);
+        tokio::time::timeout(LAST_BYTES, rest).await.unwrap_or(Ok(0))
+    }
+
     async fn fill(&mut self, wanted: usize) -> Result<(), Broken> {
         self.make_room(wanted);
-        match self.link.read_buf(&mut self.inbox).await? {
+        match self.read().await? {
             0 => Err(Broken::Closed { unread: self.link.has_unread() }),
             _ => Ok(()),
         }

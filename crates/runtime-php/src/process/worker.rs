@@ -10,6 +10,7 @@ use folk_api::{BootError, Error, Job, Outcome, Worker, WorkerControl};
 use folk_goridge::flags;
 
 use super::answer::{self, BrokenOff, Taken};
+use super::backlog::Backlog;
 use super::monitor::Process;
 use super::outgoing::{Payload, Unsent, body_of, encode, send};
 use super::spawn::{Door, Started};
@@ -37,6 +38,7 @@ pub(crate) enum Dialect {
 /// A worker of the process runtime.
 pub(crate) struct ProcessWorker {
     settings: Arc<ProcessSettings>,
+    backlog: Arc<Backlog>,
     process: Arc<Process>,
     state: State,
     outbox: BytesMut,
@@ -57,9 +59,14 @@ enum State {
 }
 
 impl ProcessWorker {
-    pub(crate) fn new(settings: Arc<ProcessSettings>, started: Started) -> Self {
+    pub(crate) fn new(
+        settings: Arc<ProcessSettings>,
+        backlog: Arc<Backlog>,
+        started: Started,
+    ) -> Self {
         Self {
             settings,
+            backlog,
             process: started.process,
             state: State::Booting(Some(started.door)),
             outbox: BytesMut::new(),
@@ -126,7 +133,7 @@ impl Worker for ProcessWorker {
         if let Err(unsent) = sent {
             return self.not_delivered(job, unsent).await;
         }
-        let taken = answer::receive(wire, &mut job, encoding, tag).await;
+        let taken = answer::receive(wire, &mut job, encoding, tag, &self.backlog).await;
         if let (Ok(Taken::Answered { server_error: true }), Dialect::RoadRunner) =
             (&taken, *dialect)
             && let Err(why) = afterthought::hear_out(wire, &self.process).await

@@ -6,21 +6,28 @@ mod urlencoded;
 
 use std::path::Path;
 
-use folk_api::{Error, HttpRequest};
+use folk_api::{Body, Error, HttpRequest};
 use http::header::CONTENT_TYPE;
 use tempfile::TempPath;
 
-pub use multipart::read as parse_multipart;
+pub(crate) use multipart::read as read_multipart;
 pub use tree::{Array, Key, Node};
 pub use urlencoded::parse as parse_urlencoded;
 pub(crate) use urlencoded::url_decode;
+
+use super::budget::{Budget, Share};
 
 /// PHP's `max_input_vars`: fields beyond it are ignored.
 const MOST_FIELDS: usize = 1000;
 /// PHP's `max_file_uploads`: files beyond it are ignored.
 const MOST_FILES: usize = 20;
-/// PHP's `post_max_size` in its default, for the fields of a form without its files, in bytes.
-const LARGEST_FIELDS: u64 = 8 << 20;
+/// PHP's `max_multipart_body_parts`: parts of any kind beyond it are ignored.
+const MOST_PARTS: usize = MOST_FIELDS + MOST_FILES;
+/// About what an entry of an array takes in memory beside its key and value, in bytes.
+const ENTRY: u64 = 512;
+/// PHP's `post_max_size` in its default, for the fields of a form and the names of its files, but
+/// without the files themselves, in bytes.
+pub(crate) const LARGEST_FIELDS: u64 = 8 << 20;
 
 /// A form, ready to be handed to a worker in any dialect.
 #[derive(Debug, Default)]
@@ -74,24 +81,28 @@ pub(crate) fn kind_of(request: &HttpRequest) -> Option<Kind> {
     }
 }
 
-/// Reads the form out of the body of `request`. Files go to `upload_dir`.
-pub(crate) async fn read(
-    request: &mut HttpRequest,
-    kind: Kind,
+/// Reads the fields of an urlencoded body. What they take in memory is taken from `share`.
+pub(crate) fn read_urlencoded(text: &[u8], share: &mut Share) -> Result<Form, Error> {
+    let room = |bytes| share.add(bytes);
+    let (fields, ignored) = urlencoded::parse_within(text, MOST_FIELDS, room)?;
+    if ignored > 0 {
+        warn_ignored("fields", MOST_FIELDS);
+    }
+    Ok(Form { fields, uploads: Array::default() })
+}
+
+/// Reads a multipart body with nothing to be spared, for the fuzz targets.
+///
+/// # Errors
+///
+/// The body breaks off, is no multipart body, or its fields are too large.
+pub async fn parse_multipart(
+    body: Body,
+    content_type: &str,
     upload_dir: &Path,
 ) -> Result<Form, Error> {
-    let body = std::mem::take(&mut request.body);
-    match kind {
-        Kind::Urlencoded => {
-            let text = body.collect(LARGEST_FIELDS).await?;
-            let (fields, ignored) = urlencoded::parse(&text, MOST_FIELDS);
-            if ignored > 0 {
-                warn_ignored("fields", MOST_FIELDS);
-            }
-            Ok(Form { fields, uploads: Array::default() })
-        }
-        Kind::Multipart(content_type) => multipart::read(body, &content_type, upload_dir).await,
-    }
+    let plenty = Budget::new(u64::MAX);
+    multipart::read(body, content_type, upload_dir, &plenty).await.map(|(form, _share)| form)
 }
 
 /// Says once in the life of the server that part of a form was ignored: whoever sends forms

@@ -16,7 +16,11 @@ use multer::Multipart;
 use tempfile::TempPath;
 use tokio::io::AsyncWriteExt;
 
-use super::{Form, LARGEST_FIELDS, MOST_FIELDS, MOST_FILES, Upload, warn_ignored};
+use super::{
+    ENTRY, Form, LARGEST_FIELDS, MOST_FIELDS, MOST_FILES, MOST_PARTS, Upload, warn_ignored,
+};
+use crate::process::budget::{Budget, Share};
+use crate::process::leftovers;
 
 /// How much may come without a field or a part of one coming out of it, in bytes: the head of a
 /// part, or what stands before the first.
@@ -24,34 +28,52 @@ const LONGEST_HEAD: u64 = 64 * 1024;
 /// The most that is handed to the parser at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Reads a form. Files go to `upload_dir`.
+/// What the parser and a file that is being written hold of a body, in bytes.
+const HELD: u64 = LONGEST_HEAD + 2 * PIECE as u64;
+
+/// Reads a form. Files go to `upload_dir`. What stays in memory is taken from `budget`.
 ///
 /// # Errors
 ///
-/// The body breaks off, is no multipart body, or its fields are too large.
-pub async fn read(mut body: Body, content_type: &str, upload_dir: &Path) -> Result<Form, Error> {
+/// The body breaks off, is no multipart body, its fields are too large, or there is no memory left
+/// for it.
+pub(crate) async fn read(
+    mut body: Body,
+    content_type: &str,
+    upload_dir: &Path,
+    budget: &Budget,
+) -> Result<(Form, Share), Error> {
+    let mut held = budget.share();
+    held.add(HELD)?;
     let boundary = multer::parse_boundary(content_type)
         .map_err(|_| Error::BadRequest("a multipart body without a boundary".into()))?;
     let progress = Arc::new(AtomicU64::new(0));
     let fed = Arc::clone(&progress);
     let pieces = Pieces { body: &mut body, rest: Bytes::new(), fed, rested: true };
     let mut multipart = Multipart::new(pieces, boundary);
-    let mut reading = Reading { form: Form::default(), fields: 0, files: 0, text: 0, upload_dir };
+    let mut reading = Reading::new(upload_dir, budget.share());
+    let mut unread = LONGEST_HEAD;
     while let Some(field) = multipart.next_field().await.map_err(bad)? {
         progress.store(0, Ordering::Relaxed);
+        if reading.parts == MOST_PARTS {
+            warn_ignored("parts", MOST_PARTS);
+            unread = u64::MAX;
+            break;
+        }
         reading.field(field, &progress).await?;
     }
     drop(multipart);
-    read_epilogue(body).await?;
-    Ok(reading.form)
+    read_rest(body, unread).await?;
+    Ok((reading.form, reading.share))
 }
 
-/// Reads what follows the last boundary, so that the connection can carry the next request.
-async fn read_epilogue(mut body: Body) -> Result<(), Error> {
+/// Reads what nobody wants, so that the connection can carry the next request: what follows the
+/// last boundary, or the last part that counts.
+async fn read_rest(mut body: Body, most: u64) -> Result<(), Error> {
     let mut length = 0;
     while let Some(chunk) = body.next().await {
         length += chunk?.len() as u64;
-        if length > LONGEST_HEAD {
+        if length > most {
             break;
         }
     }
@@ -60,15 +82,31 @@ async fn read_epilogue(mut body: Body) -> Result<(), Error> {
 
 struct Reading<'a> {
     form: Form,
+    share: Share,
+    parts: usize,
     fields: usize,
     files: usize,
-    /// Length of all fields together, in bytes.
+    /// Length of all fields together, and of the names and types of all files, in bytes.
     text: u64,
     upload_dir: &'a Path,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(upload_dir: &'a Path, share: Share) -> Self {
+        Self { form: Form::default(), share, parts: 0, fields: 0, files: 0, text: 0, upload_dir }
+    }
+
+    /// Counts `bytes` that stay in memory.
+    fn keep(&mut self, bytes: usize) -> Result<(), Error> {
+        self.text += bytes as u64;
+        if self.text > LARGEST_FIELDS {
+            return Err(BodyError::TooLarge { limit: LARGEST_FIELDS }.into());
+        }
+        self.share.add(bytes as u64)
+    }
+
     async fn field(&mut self, field: multer::Field<'_>, fed: &AtomicU64) -> Result<(), Error> {
+        self.parts += 1;
         let headers = field.headers();
         let header = |name| headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
         let disposition = Disposition::parse(header(CONTENT_DISPOSITION));
@@ -91,16 +129,13 @@ impl Reading<'_> {
             return content.skip().await;
         }
         let mut value = Vec::new();
-        self.text += name.len() as u64;
+        self.keep(name.len())?;
         while let Some(chunk) = content.next().await? {
-            self.text += chunk.len() as u64;
-            if self.text > LARGEST_FIELDS {
-                return Err(BodyError::TooLarge { limit: LARGEST_FIELDS }.into());
-            }
+            self.keep(chunk.len())?;
             value.extend_from_slice(&chunk);
         }
-        self.form.fields.insert(name, value);
-        Ok(())
+        let entries = self.form.fields.insert(name, value);
+        self.share.add(entries as u64 * ENTRY)
     }
 
     async fn file(
@@ -110,6 +145,7 @@ impl Reading<'_> {
         mime: Vec<u8>,
         mut content: Content<'_, '_>,
     ) -> Result<(), Error> {
+        self.keep(name.len() + file_name.len() + mime.len())?;
         let mut upload = Upload { name: file_name, mime, size: 0, error: 0, file: None };
         if upload.name.is_empty() {
             // The field was left empty.
@@ -123,8 +159,8 @@ impl Reading<'_> {
             self.files += 1;
             self.store(&mut upload, content).await?;
         }
-        self.form.uploads.insert(name, upload);
-        Ok(())
+        let entries = self.form.uploads.insert(name, upload);
+        self.share.add(entries as u64 * ENTRY)
     }
 
     /// Writes a file. Where that fails the application is told so by the upload's error code.
@@ -179,9 +215,12 @@ struct Target {
 impl Target {
     async fn create(dir: &Path) -> io::Result<Self> {
         let dir = dir.to_owned();
-        let create = move || tempfile::Builder::new().prefix("folk-upload-").tempfile_in(dir);
+        let create =
+            move || tempfile::Builder::new().prefix(&leftovers::upload_prefix()).tempfile_in(dir);
         let (file, path) = tokio::task::spawn_blocking(create).await??.into_parts();
-        Ok(Self { file: tokio::fs::File::from_std(file), path })
+        let mut file = tokio::fs::File::from_std(file);
+        file.set_max_buf_size(PIECE);
+        Ok(Self { file, path })
     }
 }
 

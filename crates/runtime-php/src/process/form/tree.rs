@@ -65,15 +65,21 @@ impl<L> Array<L> {
         self.entries.iter()
     }
 
-    /// Puts `leaf` where `name` says. A later one replaces an earlier one.
-    pub fn insert(&mut self, name: &[u8], leaf: L) {
+    /// Puts `leaf` where `name` says. A later one replaces an earlier one. Returns how many entries
+    /// that made at most.
+    pub fn insert(&mut self, name: &[u8], leaf: L) -> usize {
         match Path::parse(name) {
-            Path::Nothing => {}
+            Path::Nothing => 0,
             Path::TooDeep(top) => {
                 // As PHP does: what was there before under that name goes as well.
                 self.entries.shift_remove(&Key::from_bytes(&top));
+                0
             }
-            Path::To(steps) => self.put(steps, leaf),
+            Path::To(steps) => {
+                let entries = steps.len();
+                self.put(steps, leaf);
+                entries
+            }
         }
     }
 

@@ -1,11 +1,24 @@
 //! `application/x-www-form-urlencoded`.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
-use super::Array;
+use super::{Array, ENTRY};
 
 /// The fields of `text`, at most `most` of them, and how many more there were.
 pub fn parse(text: &[u8], most: usize) -> (Array<Vec<u8>>, usize) {
+    match parse_within(text, most, |_| Ok::<(), Infallible>(())) {
+        Ok(parsed) => parsed,
+        Err(never) => match never {},
+    }
+}
+
+/// The same, where `room` is asked for the memory that each field takes, in bytes.
+pub(super) fn parse_within<E>(
+    text: &[u8],
+    most: usize,
+    mut room: impl FnMut(u64) -> Result<(), E>,
+) -> Result<(Array<Vec<u8>>, usize), E> {
     let mut fields = Array::default();
     let mut count = 0;
     for pair in text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -18,9 +31,10 @@ pub fn parse(text: &[u8], most: usize) -> (Array<Vec<u8>>, usize) {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &[][..]),
         };
-        fields.insert(&url_decode(name), url_decode(value).into_owned());
+        let entries = fields.insert(&url_decode(name), url_decode(value).into_owned());
+        room(pair.len() as u64 + entries as u64 * ENTRY)?;
     }
-    (fields, count.saturating_sub(most))
+    Ok((fields, count.saturating_sub(most)))
 }
 
 /// Decodes `+` and `%XX`; a `%` that begins neither stays.

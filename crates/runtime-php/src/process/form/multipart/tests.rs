@@ -8,7 +8,7 @@ fn part(head: &str, content: &str) -> String {
 }
 
 async fn form_of(body: impl Into<Body>, dir: &Path) -> Result<Form, Error> {
-    read(body.into(), TYPE, dir).await
+    read(body.into(), TYPE, dir, &Budget::new(u64::MAX)).await.map(|(form, _share)| form)
 }
 
 fn upload<'a>(form: &'a Form, name: &str) -> &'a Upload {
@@ -76,7 +76,8 @@ async fn malformed_bodies_are_the_clients_fault() {
         let error = form_of(body, Path::new("/")).await.unwrap_err();
         assert!(matches!(error, Error::BadRequest(_)), "{error}");
     }
-    let error = read(Body::full("x"), "multipart/form-data", Path::new("/")).await.unwrap_err();
+    let (plenty, kind) = (Budget::new(u64::MAX), "multipart/form-data");
+    let error = read(Body::full("x"), kind, Path::new("/"), &plenty).await.unwrap_err();
     assert!(matches!(error, Error::BadRequest(_)), "{error}");
 }
 
@@ -100,6 +101,49 @@ async fn fields_have_a_limit_and_files_have_a_count() {
     }
     let form = form_of(many + "--B--\r\n", dir.path()).await.unwrap();
     assert_eq!(form.uploads.len(), MOST_FILES);
+}
+
+#[tokio::test]
+async fn parts_of_any_kind_have_a_count_and_the_rest_is_read_for_nothing() {
+    let deep = "x[]".to_owned() + &"[]".repeat(70);
+    let mut many = String::new();
+    for index in 0..3 * MOST_PARTS {
+        let name = if index % 2 == 0 { format!("f{index}") } else { deep.clone() };
+        let head = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"\"");
+        many += &part(&head, "");
+    }
+    let body = Bytes::from(many + "--B--\r\n");
+    let (mut tx, streamed) = Body::channel(1, None);
+    let feed = async move {
+        for at in (0..body.len()).step_by(1000) {
+            tx.send(body.slice(at..body.len().min(at + 1000))).await.unwrap();
+        }
+        tx.finish().await.unwrap();
+    };
+    let (form, ()) = tokio::join!(form_of(streamed, Path::new("/")), feed);
+    let form = form.unwrap();
+    assert_eq!(form.uploads.len(), MOST_PARTS / 2);
+    let nameless = part("X: y", "").repeat(MOST_PARTS)
+        + &part("Content-Disposition: form-data; name=a", "1")
+        + "--B--\r\n";
+    let form = form_of(nameless, Path::new("/")).await.unwrap();
+    assert!(form.fields.is_empty());
+}
+
+#[tokio::test]
+async fn names_of_files_count_as_text() {
+    let head =
+        format!("Content-Disposition: form-data; name=\"{}\"; filename=\"\"", "x".repeat(60_000));
+    let error =
+        form_of(part(&head, "").repeat(200) + "--B--\r\n", Path::new("/")).await.unwrap_err();
+    assert_eq!(error, Error::Body(BodyError::TooLarge { limit: LARGEST_FIELDS }));
+    let head = format!(
+        "Content-Disposition: form-data; name=a; filename=\"\"\r\nContent-Type: {}",
+        "x".repeat(60_000)
+    );
+    let error =
+        form_of(part(&head, "").repeat(200) + "--B--\r\n", Path::new("/")).await.unwrap_err();
+    assert_eq!(error, Error::Body(BodyError::TooLarge { limit: LARGEST_FIELDS }));
 }
 
 #[tokio::test]
