@@ -10,7 +10,7 @@ use folk_api::health::HealthRegistry;
 use folk_api::lifecycle::{Lifecycle, Phase};
 use folk_api::plugin::{BootContext, Plugin, Pools, ServeContext};
 use folk_api::rpc::{RpcRegistry, json_method};
-use folk_api::{BootError, Executor, Runtime};
+use folk_api::{BootError, Executor, OneLine, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -283,7 +283,7 @@ async fn reload(name: &str, pool: &Pool) {
             tracing::info!(target: "folk", pool = name, r#gen = generation, "reloaded");
         }
         Err(error) => tracing::error!(
-            target: "folk", pool = name, %error,
+            target: "folk", pool = name, error = %OneLine(&error),
             "the reload failed; the old code goes on serving"
         ),
     }

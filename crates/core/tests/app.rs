@@ -272,7 +272,7 @@ async fn an_order_to_reload_takes_up_new_code_or_goes_on_with_the_old() {
 
     bench.orders.send(Order::Reload).await.unwrap();
     let mut successor = bench.handle.spawned().await;
-    assert_eq!(successor.spec.generation, 2);
+    assert_eq!(successor.spec.generation, 3, "the number of the broken code is not used again");
     successor.ready();
     assert_eq!(worker.ended().await, WorkerEnded::Asked);
     let served = call(&given.executor);

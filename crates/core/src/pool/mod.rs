@@ -18,7 +18,9 @@ use folk_api::error::{BusyReason, TimeoutPhase};
 use folk_api::events::{Event as BusEvent, EventBus};
 use folk_api::health::Health;
 use folk_api::metrics::MetricsRegistry;
-use folk_api::{Answer, BootError, Deadline, Error, Executor, Job, Request, Response, Runtime};
+use folk_api::{
+    Answer, BootError, Deadline, Error, Executor, Job, OneLine, Request, Response, Runtime,
+};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -181,7 +183,7 @@ impl Pool {
                     return Err(error);
                 }
                 // The new code boots, as another slot showed; this slot goes on trying.
-                tracing::warn!(target: "folk::pool", pool = self.name(), slot, %error, "a slot lags behind the reload");
+                tracing::warn!(target: "folk::pool", pool = self.name(), slot, error = %OneLine(&error), "a slot lags behind the reload");
             }
         }
         self.shared

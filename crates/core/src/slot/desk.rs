@@ -8,7 +8,7 @@ use std::time::Duration;
 use folk_api::error::TimeoutPhase;
 use folk_api::events::Event as BusEvent;
 use folk_api::runtime::{ExitKind, NotTaken};
-use folk_api::{BootError, Error, Exit, Job, Outcome, Reply, WorkerSpec};
+use folk_api::{BootError, Error, Exit, Job, OneLine, Outcome, Reply, WorkerSpec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
@@ -348,7 +348,7 @@ impl Desk {
         let pid = self.status.lock().pid;
         tracing::warn!(
             target: "folk::pool",
-            pool = %self.pool.name, slot = self.slot, pid, reason = reason.label(), %cause,
+            pool = %self.pool.name, slot = self.slot, pid, reason = reason.label(), cause = %OneLine(cause),
             "a worker is replaced"
         );
     }
@@ -399,7 +399,7 @@ impl Desk {
         let failures = self.machine.failures();
         tracing::error!(
             target: "folk::pool",
-            pool = %self.pool.name, slot = self.slot, failures, cause = %error,
+            pool = %self.pool.name, slot = self.slot, failures, cause = %OneLine(&error),
             "a worker could not be booted"
         );
         self.pool.events.publish(BusEvent::WorkerBootFailed {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use folk_api::{Body, BodyError, RequestId};
+use folk_api::{Body, BodyError, OneLine, RequestId};
 use http::request::Parts;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
@@ -18,7 +18,6 @@ use crate::access_log::{Entry, Line};
 use crate::connection::Connection;
 use crate::convert::announced_length;
 use crate::head::Noted;
-use crate::one_line::OneLine;
 use crate::respond::CLIENT_CLOSED;
 
 /// One request and its answer.

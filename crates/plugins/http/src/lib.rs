@@ -25,7 +25,6 @@ mod head;
 mod head_copy;
 mod interim;
 mod metrics;
-mod one_line;
 mod proxies;
 mod request_body;
 mod request_id;

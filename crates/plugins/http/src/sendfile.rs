@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use folk_api::{Body, Error};
+use folk_api::{Body, Error, OneLine};
 use http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED,
 };
@@ -14,7 +14,6 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::file::{self, Variants};
 use crate::head::Noted;
-use crate::one_line::OneLine;
 
 const X_SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
 

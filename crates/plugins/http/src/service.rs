@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use folk_api::{Body, Executor, Request, RequestId};
+use folk_api::{Body, Executor, OneLine, Request, RequestId};
 use http::header::{ALLOW, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -15,7 +15,6 @@ use crate::connection::{Connection, Protocols};
 use crate::exchange::{Exchange, ResponseBody};
 use crate::head::{Noted, Refusal, Target, check};
 use crate::metrics::Metrics;
-use crate::one_line::OneLine;
 use crate::proxies::{Forwarded, TrustedProxies};
 use crate::request_body::RequestBody;
 use crate::request_id::{RequestIds, X_REQUEST_ID};

@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
-use folk_api::Error;
+use folk_api::{Error, OneLine};
 use folk_goridge::flags;
 
 use super::monitor::Process;
-use super::printable::one_line;
 use super::wire::{Broken, Wire};
 use super::worker::fault;
 
@@ -44,7 +43,7 @@ async fn ask(wire: &mut Wire, process: &Process) -> Result<(), Broken> {
             return Err(Broken::Protocol("it answered more than it was asked".to_owned()));
         }
         let report = String::from_utf8_lossy(&frame.payload);
-        let report = one_line(&report);
+        let report = OneLine(report);
         tracing::warn!(target: "folk::worker", pid = process.id(), %report, "the application failed");
     }
     Err(Broken::Protocol(format!("it reported more than {MOST} errors of one request")))

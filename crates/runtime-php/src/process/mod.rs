@@ -23,7 +23,6 @@ mod monitor;
 mod outgoing;
 mod php;
 mod php_value;
-mod printable;
 mod proto;
 mod reader;
 mod roadrunner;

@@ -1,5 +1,6 @@
 //! What workers print: to the log line by line, and its end kept as their last words.
 
+use folk_api::OneLine;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,8 +9,6 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
-
-use super::printable::one_line;
 
 /// The longest line that is logged, in bytes. The rest of a longer one is dropped.
 const LONGEST_LINE: usize = 8 * 1024;
@@ -85,7 +84,7 @@ pub(crate) async fn log(mut stream: pipe::Receiver, source: Source, name: Name, 
 fn say(source: Source, name: &Name, line: &[u8]) {
     let (pool, slot, pid) = (&*name.pool, name.slot, name.pid);
     let line = String::from_utf8_lossy(line);
-    let line = one_line(&line);
+    let line = OneLine(line);
     match source {
         Source::Stdout => tracing::info!(target: "folk::worker", pool, slot, pid, "{line}"),
         Source::Stderr => tracing::warn!(target: "folk::worker", pool, slot, pid, "{line}"),

@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write};
 
 /// What it wraps, on one line and without control characters: a message of the application, or a
 /// name a client chose, must not be able to write log lines of its own or steer a terminal.
-pub(crate) struct OneLine<T>(pub(crate) T);
+#[derive(Debug, Clone, Copy)]
+pub struct OneLine<T>(pub T);
 
 impl<T: Display> Display for OneLine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
