@@ -4,7 +4,7 @@
 //! that does the same on the same paths, and handed to [`conformance_tests!`](crate::conformance_tests),
 //! which makes a test of each check here:
 //!
-//! ```ignore
+//! ```text
 //! folk_testkit::conformance_tests!(|| MyRuntime::new(settings_for(SCRIPT)));
 //! ```
 //!
