@@ -9,28 +9,22 @@ use folk_api::error::TimeoutPhase;
 use folk_api::events::Event as BusEvent;
 use folk_api::runtime::{ExitKind, NotTaken};
 use folk_api::{BootError, Error, Exit, Job, OneLine, Outcome, Reply, WorkerSpec};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::boot::{BootFuture, Held, TERMINATE_MARGIN, boot};
+use super::action::{Action, Event};
+use super::boot::{BootFuture, Held, boot};
 use super::command::Command;
-use super::contain::contained;
 use super::control::Control;
 use super::exit::Reason;
-use super::state::{Action, Event, SlotMachine};
+use super::farewell::Farewells;
+use super::state::SlotMachine;
 use super::status::SlotStatus;
 use crate::pool::PoolShared;
 use crate::pool::dispatch::{Dispatch, Offered};
 
 /// A worker is looked at for its memory at most this often: reading it costs system calls.
 const MEMORY_CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// Workers of one slot that may be on their way out at a time.
-const MOST_LEAVING: usize = 2;
-
-/// How long a worker with too much memory may take to end.
-const FAT_GRACE: Duration = Duration::from_secs(1);
 
 /// How often a request may go to another worker because one died before it took it.
 const HANDOVERS_AFTER_DEATH: u32 = 1;
@@ -51,11 +45,8 @@ pub(crate) struct Desk {
     boot: Option<BootFuture>,
     /// The worker that is booted and waits for its turn. Its death shows when it is given one.
     pub(crate) successor: Option<Held>,
-    /// Workers on their way out; each has a bounded time for it.
-    pub(crate) retiring: JoinSet<()>,
-    /// Ends that time at once, for all of them and for each, the oldest first.
-    cut: watch::Sender<bool>,
-    leaving: VecDeque<oneshot::Sender<()>>,
+    /// Workers on their way out.
+    pub(crate) farewells: Farewells,
     /// Moved only when something is due earlier than it is armed for, so that a busy slot never
     /// touches the timer wheel.
     timer: Pin<Box<Sleep>>,
@@ -109,9 +100,7 @@ impl Desk {
             commands,
             boot: None,
             successor: None,
-            retiring: JoinSet::new(),
-            cut: watch::channel(false).0,
-            leaving: VecDeque::new(),
+            farewells: Farewells::default(),
             timer: Box::pin(tokio::time::sleep_until(now)),
             armed: None,
             steps: VecDeque::with_capacity(4),
@@ -145,13 +134,13 @@ impl Desk {
         for job in assigned.into_iter().chain(self.next.take()) {
             job.reply.send(Err(Error::ShuttingDown));
         }
-        while !self.retiring.is_empty() {
+        while !self.farewells.is_empty() {
             tokio::select! {
-                _ = self.retiring.join_next() => {}
-                command = self.commands.recv(), if !*self.cut.borrow() => {
+                () = self.farewells.next() => {}
+                command = self.commands.recv(), if !self.farewells.are_cut() => {
                     // The grace that retired workers have ends with the order to stop.
                     if matches!(command, Some(Command::Stop) | None) {
-                        self.cut.send_replace(true);
+                        self.farewells.cut();
                     }
                 }
             }
@@ -170,7 +159,7 @@ impl Desk {
             booted = poll_boot(boot), if boot.is_some() => {
                 Happening::Booted(booted)
             }
-            _ = self.retiring.join_next(), if !self.retiring.is_empty() => Happening::Gone,
+            () = self.farewells.next(), if !self.farewells.is_empty() => Happening::Gone,
             () = &mut self.timer, if self.armed.is_some() => Happening::Tick,
         }
     }
@@ -185,7 +174,7 @@ impl Desk {
             Happening::Command(Command::Recycle(reason)) => self.handle(&Event::Recycle(reason)),
             Happening::Command(Command::Drain) => self.handle(&Event::Drain),
             Happening::Command(Command::Stop) => {
-                self.cut.send_replace(true);
+                self.farewells.cut();
                 self.handle(&Event::Stop);
             }
             Happening::Booted(booted) => self.booted(booted),
@@ -494,57 +483,9 @@ impl Desk {
 
     /// Ends a worker beside the slot's further life.
     pub(crate) fn let_go(&mut self, held: Option<Held>, reason: Reason, grace: Duration) {
-        let Some(Held { mut worker, pid, .. }) = held else { return };
+        let Some(held) = held else { return };
         self.pool.metrics.worker_gone(reason);
-        let pool = Arc::clone(&self.pool);
-        let slot = self.slot as u32;
-        let cut = self.cut.subscribe();
-        // What leaves slowly must not pile up: the oldest has had its time.
-        self.leaving.retain(|leaving| !leaving.is_closed());
-        if self.leaving.len() >= MOST_LEAVING
-            && let Some(oldest) = self.leaving.pop_front()
-        {
-            let _just_gone = oldest.send(());
-        }
-        let (leaving, hurried) = oneshot::channel::<()>();
-        self.leaving.push_back(leaving);
-        let grace = match reason {
-            // Its memory is what there is too little of.
-            Reason::MaxMemory => grace.min(FAT_GRACE),
-            _ => grace,
-        };
-        self.retiring.spawn(async move {
-            let ended = {
-                let ending = contained(worker.terminate(grace));
-                let bounded = tokio::time::timeout(grace + TERMINATE_MARGIN, ending);
-                tokio::select! {
-                    ended = bounded => match ended {
-                        Ok(Ok(exit)) => Ok(exit),
-                        Ok(Err(panic)) => Err(format!("its runtime panicked: {panic}")),
-                        Err(_elapsed) => Err("its runtime did not end it in time".to_owned()),
-                    },
-                    () = was_cut(cut), if !grace.is_zero() => Err("cut: told to stop at once".to_owned()),
-                    Ok(()) = hurried, if !grace.is_zero() => {
-                        Err("cut: others of this slot wait to end as well".to_owned())
-                    }
-                }
-            };
-            // Whatever is left of it, dropping it kills.
-            drop(worker);
-            tracing::info!(
-                target: "folk::pool",
-                pool = %pool.name, slot, pid, reason = reason.label(), exit = account(&ended),
-                "a worker is gone"
-            );
-            let exit = ended.map_or_else(|why| why, |exit| exit.to_string());
-            pool.events.publish(BusEvent::WorkerGone {
-                pool: pool.name.clone(),
-                slot,
-                pid,
-                reason: reason.label().to_owned(),
-                exit,
-            });
-        });
+        self.farewells.bid(&self.pool, self.slot as u32, held, reason, grace);
     }
 }
 
@@ -570,24 +511,6 @@ fn handovers_after(exit: &Exit) -> u32 {
     match exit.kind {
         ExitKind::Code(0) => HANDOVERS_AFTER_STOP,
         _ => HANDOVERS_AFTER_DEATH,
-    }
-}
-
-/// How a worker ended, for the log. What one said that ended in order stands there already.
-fn account(ended: &Result<Exit, String>) -> String {
-    match ended {
-        Ok(Exit { kind: kind @ ExitKind::Code(0), .. }) => {
-            Exit { kind: *kind, last_words: String::new() }.to_string()
-        }
-        Ok(exit) => exit.to_string(),
-        Err(why) => why.clone(),
-    }
-}
-
-async fn was_cut(mut cut: watch::Receiver<bool>) {
-    if cut.wait_for(|cut| *cut).await.is_err() {
-        // Nobody is left to say so.
-        std::future::pending::<()>().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `state` decides, `supervisor` acts. The supervisor is the only one who holds the worker.
 
+pub(crate) mod action;
 pub(crate) mod backoff;
 mod boot;
 pub(crate) mod command;
@@ -9,6 +10,7 @@ pub(crate) mod contain;
 pub(crate) mod control;
 mod desk;
 pub(crate) mod exit;
+mod farewell;
 pub(crate) mod recycle;
 #[cfg(test)]
 mod simulation;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::action::{Action, Event};
 use super::exit::Reason;
 use super::recycle::RecycleLimits;
-use super::state::{Action, Event, SlotLimits, SlotMachine};
+use super::state::{SlotLimits, SlotMachine};
 
 /// Schedules per run. Each takes some 400 steps.
 const SCHEDULES: u64 = 3000;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::action::{Action, Event};
 use super::exit::Reason;
 use super::recycle::RecycleLimits;
-use super::state::{Action, Event, SlotLimits, SlotMachine, SlotState};
+use super::state::{SlotLimits, SlotMachine, SlotState};
 
 /// A line of a table: milliseconds since the slot began, what happens, what follows.
 type Line = (u64, Event, &'static [Action]);

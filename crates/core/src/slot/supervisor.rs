@@ -8,12 +8,12 @@ use folk_api::runtime::ExitKind;
 use folk_api::{Error, Exit, Job, Reply};
 use tokio::sync::mpsc;
 
+use super::action::Event;
 use super::boot::Held;
 use super::command::Command;
 use super::contain::contained;
 use super::desk::{Desk, Step};
 use super::exit::Reason;
-use super::state::Event;
 use super::status::SlotStatus;
 use crate::pool::PoolShared;
 
