@@ -216,7 +216,10 @@ impl Server {
 
     /// Whether ending now cuts a request: workers that only take their time to end are none.
     fn cut(&self) -> Ended {
-        if self.pools.values().any(|pool| pool.is_working()) { Ended::Cut } else { Ended::Drained }
+        // A plugin serves on while it has an answer to bring out.
+        let works =
+            self.plugins.is_serving() || self.pools.values().any(|pool| pool.is_working());
+        if works { Ended::Cut } else { Ended::Drained }
     }
 
     async fn drain(&mut self) {

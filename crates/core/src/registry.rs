@@ -75,6 +75,11 @@ impl Plugins {
         }
     }
 
+    /// Whether one still serves.
+    pub fn is_serving(&self) -> bool {
+        !self.serving.is_empty()
+    }
+
     /// Cuts what still serves and releases everything, in reverse order, each within its time.
     pub async fn shutdown(&mut self) {
         self.serving.abort_all();

@@ -25,8 +25,11 @@ final class Emitter
 
     /** Bodies up to this size go out together with their head. */
     private const COPIED = 65536;
-    /** Bodies beyond this size are cut into parts. */
-    public const LARGEST_FRAME = 16 << 20;
+    /**
+     * Strings beyond this size are cut into parts, which the server takes no faster than the client
+     * reads; what comes in one frame it takes at once. It takes frames of 1 GiB.
+     */
+    public static int $largestFrame = 512 << 20;
     private const LARGEST_PART = 1 << 20;
     private const READ = 131072;
 
@@ -127,7 +130,7 @@ final class Emitter
             $body = (string) $body;
         }
         if (\is_string($body)) {
-            if (\strlen($body) <= self::LARGEST_FRAME) {
+            if (\strlen($body) <= self::$largestFrame) {
                 $this->sendWhole(Frame::answer(self::context($response->status(), $headers), \strlen($body)), $body);
 
                 return;
@@ -151,7 +154,7 @@ final class Emitter
     /** $context is the head that says $type, written beforehand. */
     private function text(string $body, string $context, string $type): void
     {
-        if (\strlen($body) <= self::LARGEST_FRAME) {
+        if (\strlen($body) <= self::$largestFrame) {
             $this->sendWhole(Frame::answer($context, \strlen($body)), $body);
         } else {
             $this->response(new Response($body, 200, ['content-type' => $type]));

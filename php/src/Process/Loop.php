@@ -133,6 +133,7 @@ final class Loop
         $emitter = $this->emitter;
         $handler = $this->handler;
         $heads = [];
+        $largestFrame = Emitter::$largestFrame;
         $body = null;
 
         while (!$this->stopping) {
@@ -149,7 +150,7 @@ final class Loop
                     $this->request = $request = new Request($frame, Frame::REQUEST_HEAD, $contextLength, $body);
                     $frame = ''; // only the request holds it from here on
                     $result = $handler($request);
-                    if (\is_string($result) && \strlen($result) <= Emitter::LARGEST_FRAME) {
+                    if (\is_string($result) && \strlen($result) <= $largestFrame) {
                         $length = \strlen($result);
                         $head = $heads[$length] ?? Frame::answer(Emitter::HTML, $length);
                         if (!isset($heads[$length]) && \count($heads) < self::KEPT_HEADS) {

@@ -107,9 +107,16 @@ abstract class HttpTestCase extends TestCase
         self::assertSame((string) \strlen($body), $worker->answer()->body);
     }
 
+    public function testALargeStringIsOneFrame(): void
+    {
+        $answer = $this->worker->get('/large?n=40000000');
+        self::assertSame([40000000, 1], [\strlen($answer->body), \count($answer->parts)]);
+    }
+
     public function testAStringTooLargeForOneFrameIsSentInParts(): void
     {
-        $answer = $this->worker->get('/large?n=20000000');
+        $worker = $this->start(['-d', 'folk_test.largest_frame=16000000']);
+        $answer = $worker->get('/large?n=20000000');
         self::assertSame(['20000000'], $answer->headers['content-length']);
         self::assertSame(20000000, \strlen($answer->body));
         self::assertGreaterThan(15, \count($answer->parts));

@@ -11,6 +11,10 @@ use Folk\Worker;
 
 require __DIR__ . '/../../autoload.php';
 
+if (($largest = get_cfg_var('folk_test.largest_frame')) !== false) {
+    Folk\Process\Emitter::$largestFrame = (int) $largest;
+}
+
 final class Nowhere
 {
 }

@@ -13,6 +13,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::shared::Shared;
 
+/// The slowest a body may come, in bytes a second, beside one `body_timeout` in all.
+const SLOWEST: f64 = 1024.0;
+
 /// The body of a request. Ends with an error when it is too large, too slow or cut.
 pub(crate) struct RequestBody {
     incoming: Incoming,
@@ -20,9 +23,11 @@ pub(crate) struct RequestBody {
     received: u64,
     /// Between two parts.
     timeout: Duration,
+    /// How long the client was waited for, and since when it is.
+    waited: Duration,
+    waits_since: Option<Instant>,
     /// Runs while a part is waited for. Made when the first wait begins: most bodies are there.
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
     done: bool,
     shared: Arc<Shared>,
 }
@@ -40,8 +45,9 @@ impl RequestBody {
             limit,
             received: 0,
             timeout,
+            waited: Duration::ZERO,
+            waits_since: None,
             timer: None,
-            waiting: false,
             done: false,
             shared: Arc::clone(shared),
         })
@@ -68,11 +74,22 @@ impl RequestBody {
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.timeout;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        if !self.waiting {
-            self.waiting = true;
-            timer.as_mut().reset(Instant::now() + timeout);
+        if self.waits_since.is_none() {
+            let now = Instant::now();
+            self.waits_since = Some(now);
+            // Whoever sends a byte now and then to hold what the server keeps for a body gets no
+            // further than one that sends nothing.
+            let earned = Duration::from_secs_f64(self.received as f64 / SLOWEST);
+            let left = (timeout + earned).saturating_sub(self.waited);
+            timer.as_mut().reset(now + left.min(timeout));
         }
         timer.as_mut().poll(cx)
+    }
+
+    fn came(&mut self) {
+        if let Some(since) = self.waits_since.take() {
+            self.waited += since.elapsed();
+        }
     }
 }
 
@@ -93,7 +110,7 @@ impl Body for RequestBody {
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.waiting = false;
+                self.came();
                 self.take(frame)
             }
             Poll::Ready(Some(Err(error))) => Err(cause(&error)),

@@ -13,8 +13,9 @@ use super::head::{self, Encoding, HeadError, ResponseHead};
 use super::reader::Reader;
 use super::wire::{Broken, CHUNK, Wire};
 
-/// Answers of one frame up to this many bytes are handed over whole; larger ones as they arrive.
-const WHOLE: u32 = 1 << 20;
+/// Answers of one frame up to this many bytes are handed over whole; larger ones as they arrive, so
+/// that slow clients have no more of them in memory than a few chunks each.
+const WHOLE: u32 = 128 * 1024;
 /// The longest context of an answer, in bytes: names and values of its headers.
 const LONGEST_CONTEXT: u32 = 1 << 20;
 /// The longest error message that is passed on, in bytes.
@@ -23,7 +24,10 @@ const LONGEST_MESSAGE: u32 = 64 * 1024;
 const AHEAD: usize = 4;
 /// How long an answer of known length waits for its reader, all in all, before the rest of it goes
 /// to a file: one that reads as fast as PHP writes needs none.
-const READER_PATIENCE: Duration = Duration::from_millis(100);
+const READER_PATIENCE: Duration = Duration::from_millis(10);
+/// How long a worker waits for a slow client where there is no room for its answer. Then the answer
+/// is cut: one client must not take the worker from the others.
+const NO_ROOM_PATIENCE: Duration = Duration::from_secs(2);
 const STOPPING: &[u8] = b"{\"stop\":true}";
 
 /// How the worker took a request.
@@ -228,10 +232,27 @@ impl Answer<'_> {
             let chunk = self.chunk(&mut left).await?;
             if !self.reader.send_within(chunk.clone(), &mut patience).await {
                 let unread = self.put_aside(chunk, left).await?;
-                return self.pump(unread).await;
+                return self.pump_without_room(unread).await;
             }
         }
         Ok(())
+    }
+
+    /// Hands over `left` bytes to a reader that is behind, while it has patience; drops the rest.
+    async fn pump_without_room(&mut self, mut left: u64) -> Result<(), Broken> {
+        let mut patience = NO_ROOM_PATIENCE;
+        while left > 0 {
+            let chunk = self.chunk(&mut left).await?;
+            if !self.reader.send_within(chunk, &mut patience).await {
+                self.give_reader_up().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_reader_up(&mut self) {
+        let why = "the client reads too slowly, and there is no room to store the answer";
+        self.reader.fail(BodyError::Failed(why.to_owned())).await;
     }
 
     /// Puts `chunk` and the `left` bytes after it aside, to be handed over beside the worker.
@@ -264,20 +285,28 @@ impl Answer<'_> {
         Ok(0)
     }
 
-    /// Hands over what was put aside, and `chunk` after it, as fast as they are read: there is no
-    /// room for more.
+    /// Hands over what was put aside, and `chunk` after it, while there is patience: there is no room
+    /// for more.
     async fn hold_worker(&mut self, stash: Option<Stash>, chunk: Bytes, error: &io::Error) {
         tracing::warn!(
-            "an answer cannot be stored, so a worker waits for a slow client: {error}; \
+            "an answer cannot be stored, so a worker waits a moment for a slow client: {error}; \
              make room in upload_dir, or set another directory"
         );
+        let mut patience = NO_ROOM_PATIENCE;
         let fed = match (stash, &mut self.reader) {
-            (Some(stash), Reader::Open(body)) => stash.feed(body).await,
-            _ => Ok(()),
+            (Some(stash), Reader::Open(body)) => {
+                tokio::time::timeout(patience, stash.feed(body)).await
+            }
+            _ => Ok(Ok(())),
         };
         match fed {
-            Ok(()) => self.reader.send(chunk).await,
-            Err(error) => self.reader.fail(error).await,
+            Ok(Ok(())) => {
+                if !self.reader.send_within(chunk, &mut patience).await {
+                    self.give_reader_up().await;
+                }
+            }
+            Ok(Err(error)) => self.reader.fail(error).await,
+            Err(_elapsed) => self.give_reader_up().await,
         }
     }
 

@@ -29,7 +29,8 @@ pub struct Limits {
     /// second to hold connections gets no more. Beyond it: 408.
     #[serde(deserialize_with = "positive")]
     pub head_timeout: HumanDuration,
-    /// Between two parts of a request's body. Default `"30s"`. Beyond it: 408.
+    /// Between two parts of a request's body; and beside one such time, a body comes at 1 KiB a second
+    /// at least. Default `"30s"`. Beyond it: 408.
     #[serde(deserialize_with = "positive")]
     pub body_timeout: HumanDuration,
     /// How long a connection without a request is kept. Default `"75s"`: longer than the 60 s that

@@ -112,18 +112,33 @@ async fn the_application_may_take_longer_than_any_client() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_is_a_timeout_although_every_part_is_in_time() {
+    let server = Server::start(limits(FAR, FAR, "400ms", FAR), |request| async move {
+        Ok(Response::ok(request.body.collect(1000).await?))
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 900\r\n\r\n").await;
+    for _ in 0..6 {
+        sleep(Duration::from_millis(100)).await;
+        client.send("x").await;
+    }
+    assert_eq!(client.reply().await.status, 408);
+}
+
+#[tokio::test]
 async fn a_body_that_stalls_is_a_timeout_and_one_that_goes_on_is_not() {
     let server = Server::start(limits(FAR, FAR, "250ms", FAR), |request| async move {
         Ok(Response::ok(request.body.collect(1000).await?))
     })
     .await;
     let mut client = server.connect().await;
-    client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\n").await;
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 900\r\n\r\n").await;
     for _ in 0..6 {
         sleep(Duration::from_millis(100)).await;
-        client.send("x").await;
+        client.send(&"x".repeat(150)).await;
     }
-    assert_eq!(client.reply().await.text(), "xxxxxx");
+    assert_eq!(client.reply().await.text(), "x".repeat(900));
 
     client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\nxxx").await;
     let reply = client.reply().await;

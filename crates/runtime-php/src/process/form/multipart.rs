@@ -43,13 +43,13 @@ pub(crate) async fn read(
     upload_dir: &Path,
     budget: &Budget,
 ) -> Result<(Form, Share), Error> {
-    let mut held = budget.share();
-    held.add(HELD)?;
     let boundary = multer::parse_boundary(content_type)
         .map_err(|_| Error::BadRequest("a multipart body without a boundary".into()))?;
     let progress = Arc::new(AtomicU64::new(0));
     let fed = Arc::clone(&progress);
-    let pieces = Pieces { body: &mut body, rest: Bytes::new(), fed, rested: true };
+    let held = budget.share();
+    let pieces =
+        Pieces { body: &mut body, rest: Bytes::new(), fed, rested: true, held, received: 0 };
     let mut multipart = Multipart::new(pieces, boundary);
     let mut reading = Reading::new(upload_dir, budget.share());
     let mut unread = LONGEST_HEAD;
@@ -251,6 +251,9 @@ struct Pieces<'a> {
     rest: Bytes,
     fed: Arc<AtomicU64>,
     rested: bool,
+    /// What the parser holds: at most what came, so that who sends nothing takes nothing.
+    held: Share,
+    received: u64,
 }
 
 #[derive(Debug)]
@@ -280,6 +283,10 @@ impl Stream for Pieces<'_> {
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => this.rest = frame.into_data().unwrap_or_default(),
             }
+            this.received += this.rest.len() as u64;
+            if let Err(busy) = this.held.cover(this.received.min(HELD) as usize) {
+                return Poll::Ready(Some(Err(busy.into())));
+            }
         }
         let length = this.rest.remaining().min(PIECE);
         if this.fed.fetch_add(length as u64, Ordering::Relaxed) > LONGEST_HEAD {
@@ -294,7 +301,10 @@ fn bad(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyError>() {
             Ok(cause) => Error::Body(*cause),
-            Err(cause) => Error::BadRequest(format!("multipart body: {cause}")),
+            Err(cause) => match cause.downcast::<Error>() {
+                Ok(busy) => *busy,
+                Err(cause) => Error::BadRequest(format!("multipart body: {cause}")),
+            },
         },
         other => Error::BadRequest(format!("multipart body: {other}")),
     }
