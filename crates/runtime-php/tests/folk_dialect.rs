@@ -398,6 +398,20 @@ async fn where_there_is_no_room_for_it_a_slow_reader_holds_the_worker_and_gets_e
 }
 
 #[tokio::test]
+async fn where_there_is_no_room_for_it_a_reader_that_never_reads_is_cut_and_not_the_worker() {
+    let mut settings = settings("folk.php");
+    settings.answer_files = 1 << 20;
+    let mut bench = Bench::new(settings).await;
+    let request = Request::Http(Box::new(request(Method::GET, "/big")));
+    let (job, answer) = Job::new(request, Deadline::after(support::PATIENCE));
+    let outcome = within(bench.worker.execute(Box::new(job))).await;
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    let body = within(answer).await.unwrap().body.collect(1 << 30).await;
+    assert!(body.is_err(), "an answer that was cut is not taken for a whole one");
+    assert_eq!(bench.text("/hello").await, "hello");
+}
+
+#[tokio::test]
 async fn the_room_of_an_answer_that_waited_is_given_back() {
     let mut settings = settings("folk.php");
     settings.answer_files = 21 << 20;

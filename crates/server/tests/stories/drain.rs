@@ -115,6 +115,20 @@ fn what_still_runs_when_the_grace_ends_is_cut() {
 }
 
 #[test]
+fn an_answer_that_is_still_on_its_way_when_the_grace_ends_counts_as_cut() {
+    let project = Project::serving("return str_repeat('x', 32 << 20);");
+    let folk = project.serve(&["server.shutdown_grace=500ms"]);
+    let mut client = folk.connect();
+    client.send(&Ask::get("/")).unwrap();
+    assert_eq!(client.head().unwrap().status, 200);
+    // The worker is through with it; the client reads nothing.
+    assert_eq!(folk.get("/").status, 200);
+    folk.signal(Signal::TERM);
+    let ended = folk.wait_for_end();
+    assert_eq!(ended.code, CUT, "{}", ended.log);
+}
+
+#[test]
 fn a_client_that_sends_nothing_does_not_hold_it_up() {
     let project = Project::serving("return 'done';");
     let folk = project.serve(&["http.limits.head_timeout=500ms"]);
