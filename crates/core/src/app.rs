@@ -217,8 +217,7 @@ impl Server {
     /// Whether ending now cuts a request: workers that only take their time to end are none.
     fn cut(&self) -> Ended {
         // A plugin serves on while it has an answer to bring out.
-        let works =
-            self.plugins.is_serving() || self.pools.values().any(|pool| pool.is_working());
+        let works = self.plugins.is_serving() || self.pools.values().any(|pool| pool.is_working());
         if works { Ended::Cut } else { Ended::Drained }
     }
 
