@@ -97,11 +97,6 @@ impl Reply {
         true
     }
 
-    /// Whether it was answered.
-    pub fn is_answered(&self) -> bool {
-        self.0.lock().answered
-    }
-
     /// Whether the caller left before it was answered.
     pub fn is_abandoned(&self) -> bool {
         self.0.lock().abandoned

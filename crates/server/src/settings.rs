@@ -46,16 +46,16 @@ pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
     let known: Vec<_> = OWN.into_iter().chain(plugins.iter().map(|plugin| plugin.name())).collect();
     keep(&mut faults, config.refuse_unknown(&known, &ABSENT));
 
-    let log: Option<LogSection> = read(&mut faults, &config, "log");
-    if let Some(Err(fault)) = log.as_ref().map(|log| logging::filter(&log.level)) {
+    let log: LogSection = read(&mut faults, &config, "log");
+    if let Err(fault) = logging::filter(&log.level) {
         faults.push(fault);
     }
-    let server: Option<ServerSection> = read(&mut faults, &config, "server");
-    if server.as_ref().is_some_and(|server| server.threads > MOST_THREADS) {
+    let server: ServerSection = read(&mut faults, &config, "server");
+    if server.threads > MOST_THREADS {
         faults.push(Fault::new(["server", "threads"], format!("is more than {MOST_THREADS}")));
     }
-    let _admin: Option<AdminSection> = read(&mut faults, &config, "admin");
-    let _dev: Option<DevSection> = read(&mut faults, &config, "dev");
+    let _admin: AdminSection = read(&mut faults, &config, "admin");
+    let _dev: DevSection = read(&mut faults, &config, "dev");
 
     let named = keep(&mut faults, config.subsections("pools")).unwrap_or_default();
     if named.is_empty() {
@@ -82,10 +82,9 @@ pub(crate) fn load(options: &Options) -> Result<Settings, Faults> {
             keep(&mut faults, configure(plugin.as_mut(), &cx));
         }
     }
-    match (faults.or_ok(()), log, server) {
-        (Ok(()), Some(log), Some(server)) => Ok(Settings { config, log, server, pools, plugins }),
-        (Err(faults), ..) => Err(config.locate(faults)),
-        (Ok(()), ..) => Err(Faults::default()),
+    match faults.or_ok(()) {
+        Ok(()) => Ok(Settings { config, log, server, pools, plugins }),
+        Err(faults) => Err(config.locate(faults)),
     }
 }
 
@@ -99,12 +98,13 @@ fn configure(plugin: &mut dyn Plugin, cx: &ConfigureContext) -> Result<(), Fault
 /// More threads than any machine has cores: a typing error should not take all its memory.
 const MOST_THREADS: usize = 1024;
 
-fn read<T: serde::de::DeserializeOwned>(
+/// A section; its defaults where it does not read, so that the others can be looked at.
+fn read<T: serde::de::DeserializeOwned + Default>(
     faults: &mut Faults,
     config: &Config,
     name: &str,
-) -> Option<T> {
-    keep(faults, config.section(name).and_then(|section| section.read()))
+) -> T {
+    keep(faults, config.section(name).and_then(|section| section.read())).unwrap_or_default()
 }
 
 /// What was read; or nothing, and its faults with the others.

@@ -49,11 +49,7 @@ final class SocketRelay extends Wire
     public function send(string $bytes, string $more = ''): void
     {
         if ($more !== '') {
-            $this->torn = true;
-            $this->send($bytes);
-            $this->torn = true;
-            $this->send($more);
-            $this->torn = false;
+            $this->sendBoth($bytes, $more);
 
             return;
         }

@@ -47,11 +47,7 @@ final class StreamRelay extends Wire
     public function send(string $bytes, string $more = ''): void
     {
         if ($more !== '') {
-            $this->torn = true;
-            $this->send($bytes);
-            $this->torn = true;
-            $this->send($more);
-            $this->torn = false;
+            $this->sendBoth($bytes, $more);
 
             return;
         }

@@ -22,6 +22,16 @@ abstract class Wire implements Relay
         return $this->torn;
     }
 
+    /** Sends a head and a body that is not worth a copy to be behind it. */
+    protected function sendBoth(string $head, string $body): void
+    {
+        $this->torn = true;
+        $this->send($head);
+        $this->torn = true;
+        $this->send($body);
+        $this->torn = false;
+    }
+
     /** The next few bytes, at most $length; all of them where the system can wait for all. */
     abstract protected function read(int $length, bool $all = false): string;
 

@@ -203,7 +203,7 @@ impl Pool {
     pub async fn drain(&self) {
         self.shared.dispatch.drain();
         self.shared.dispatch.drained().await;
-        self.shared.drain_slots().await;
+        self.shared.tell_slots(|| Command::Drain).await;
         let mut supervisors = self.supervisors.lock().await;
         while let Some(ended) = supervisors.join_next().await {
             log_panic(&self.shared.name, ended);
@@ -366,11 +366,6 @@ impl PoolShared {
                 booting
             });
         }
-    }
-
-    /// Tells every slot to end once its request is finished.
-    async fn drain_slots(&self) {
-        self.tell_slots(|| Command::Drain).await;
     }
 
     async fn tell_slots(&self, command: impl Fn() -> Command) {

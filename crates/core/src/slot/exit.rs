@@ -71,20 +71,4 @@ impl Reason {
             Self::Shutdown => "shutdown",
         }
     }
-
-    /// Whether the worker ended against the server's will.
-    pub fn is_death(self) -> bool {
-        match self {
-            Self::Timeout | Self::Died | Self::Protocol | Self::Runtime => true,
-            Self::MaxJobs
-            | Self::Ttl
-            | Self::IdleTtl
-            | Self::MaxMemory
-            | Self::Reload
-            | Self::Asked
-            | Self::Operator
-            | Self::Cancelled
-            | Self::Shutdown => false,
-        }
-    }
 }
